@@ -1,0 +1,329 @@
+//! Waits: for a time, a person, another run. A waiting run has no slot and keeps its leases.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{RunContext, Visit, canceled, decode, either, ending};
+use crate::approval::{Approval, Decision, Verdict};
+use crate::core::{Active, StartError, Stored};
+use crate::failure::{Failure, FailureKind};
+use crate::run::{
+    Origin, RunEvent, RunId, RunState, StartOptions, StartRun, Step, StepKind, StepState, Wait,
+};
+
+/// How a sleep ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Slept {
+    /// The time came.
+    Through,
+    /// The run was told something (see [`RunContext::told`]) before or during the sleep.
+    Told,
+}
+
+/// How a child run ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChildEnd {
+    /// Its id.
+    pub run: RunId,
+    /// The word for its state.
+    pub state: String,
+    /// Why it did not succeed.
+    pub failure: Option<Failure>,
+    /// Exit code of its last process.
+    pub exit_code: Option<i32>,
+    /// Signal that killed its last process.
+    pub signal: Option<i32>,
+    /// Its output, if that is small.
+    pub output: Option<Value>,
+}
+
+impl RunContext {
+    /// Sleeps until a time, or until the run is told something.
+    pub async fn sleep_until(&self, name: &str, until: Timestamp) -> Result<Slept, Failure> {
+        let until = match self.visit(name, StepKind::Sleep).await {
+            Visit::Done(Ok(value)) => return Ok(decode(self, name, value).await),
+            Visit::Done(Err(failure)) => return Err(failure),
+            Visit::Begun(step) if step.request.is_some() => {
+                decode(self, name, step.request.unwrap_or_default()).await
+            }
+            Visit::Begun(_) | Visit::New => {
+                self.suspend(name, StepKind::Sleep, json!(until), Wait::Time { until }).await?;
+                until
+            }
+        };
+        let told = async {
+            let mut seen = self.shared.seen.clone();
+            let _ = seen.wait_for(|seen| !seen.signals.is_empty()).await;
+            Some(Slept::Told)
+        };
+        let over = async {
+            self.shared.engine.clock().sleep_until(until).await;
+            Some(Slept::Through)
+        };
+        let ended = async {
+            self.canceled().await;
+            None
+        };
+        let slept = either(either(over, told), ended).await;
+        self.wake(name, slept.as_ref().map(|slept| json!(slept))).await?;
+        slept.ok_or_else(|| self.cancellation())
+    }
+
+    /// Asks a person, and waits for the answer, or for the time limit, when `default` is taken.
+    pub async fn approval(
+        &self,
+        name: &str,
+        prompt: &str,
+        expires_at: Option<Timestamp>,
+        default: Verdict,
+    ) -> Result<Decision, Failure> {
+        let approval: Approval = match self.visit(name, StepKind::Approval).await {
+            Visit::Done(Ok(value)) => return self.decision(decode(self, name, value).await),
+            Visit::Done(Err(failure)) => return Err(failure),
+            Visit::Begun(step) if step.request.is_some() => {
+                decode(self, name, step.request.unwrap_or_default()).await
+            }
+            Visit::Begun(_) | Visit::New => {
+                let approval = Approval {
+                    id: uuid::Uuid::now_v7(),
+                    run: self.shared.run,
+                    step: name.to_owned(),
+                    prompt: prompt.chars().take(1000).collect(),
+                    requested_at: self.shared.engine.now(),
+                    expires_at,
+                    default,
+                    decision: None,
+                };
+                let wait = Wait::Approval { approval: approval.id };
+                self.suspend(name, StepKind::Approval, json!(approval), wait).await?;
+                approval
+            }
+        };
+        let limit = async {
+            if let Some(at) = approval.expires_at {
+                self.shared.engine.clock().sleep_until(at).await;
+                // Somebody may have been quicker: then this changes nothing.
+                let _ = self.shared.engine.decide(approval.id, approval.default, "time limit", "").await;
+            }
+            std::future::pending::<()>().await;
+        };
+        either(self.no_longer_waiting(), limit).await;
+        match self.outcome(name, StepKind::Approval).await {
+            Some(value) => self.decision(decode(self, name, value).await),
+            None => Err(self.cancel_wait(name).await),
+        }
+    }
+
+    /// Starts another run and waits for its end.
+    pub async fn child(
+        &self,
+        name: &str,
+        kind: &str,
+        spec: Value,
+        options: StartOptions,
+    ) -> Result<ChildEnd, Failure> {
+        match self.visit(name, StepKind::Child).await {
+            Visit::Done(Ok(value)) => return Ok(decode(self, name, value).await),
+            Visit::Done(Err(failure)) => return Err(failure),
+            Visit::Begun(step) if step.request.is_some() => {}
+            Visit::Begun(_) | Visit::New => self.start_child(name, kind, spec, options).await?,
+        }
+        self.no_longer_waiting().await;
+        if let Some(value) = self.outcome(name, StepKind::Child).await {
+            return Ok(decode(self, name, value).await);
+        }
+        // This run is asked to end: so is the child, and its end is waited for.
+        let ending = self.ending();
+        let request = self.request(name);
+        let child = request.and_then(|request| serde_json::from_value::<RunId>(request["run"].clone()).ok());
+        if let (Some(child), Some(ending)) = (child, ending) {
+            let engine = &self.shared.engine;
+            let asked = if ending.kill {
+                engine.kill(child, "its parent was killed").await
+            } else {
+                engine.cancel(child, "its parent was canceled").await
+            };
+            if asked.is_ok() {
+                let _ = engine.wait(child).await;
+            }
+        }
+        Err(self.cancel_wait(name).await)
+    }
+
+    async fn start_child(
+        &self,
+        name: &str,
+        kind: &str,
+        spec: Value,
+        options: StartOptions,
+    ) -> Result<(), Failure> {
+        self.refuse_if_ending()?;
+        let run = self.shared.run;
+        let start = StartRun {
+            request_id: None,
+            kind: kind.to_owned(),
+            spec,
+            options,
+            origin: Origin::Parent { run, step: name.to_owned() },
+            refuse_if_held: false,
+        };
+        let engine = &self.shared.engine;
+        let new = engine.prepare(start).await.map_err(refused)?;
+        let child = new.run.id;
+        let done = engine.transact(|tx| {
+            tx.accept(new)?;
+            let step = tx.begin_step(run, name, StepKind::Child, json!({ "run": child }));
+            tx.put_step(run, step);
+            tx.event(Some(run), "step.started", json!({ "step": name, "kind": "child", "child": child }));
+            // The child may have ended already: then there is nothing to wait for.
+            let _ = tx.transition(run, RunEvent::Suspended(Wait::Child { run: child }));
+            Ok::<_, StartError>(())
+        });
+        done.await.map_err(refused)
+    }
+
+    /// Stores a wait and gives up the slot, in one batch.
+    async fn suspend(&self, name: &str, kind: StepKind, request: Value, on: Wait) -> Result<(), Failure> {
+        self.refuse_if_ending()?;
+        let run = self.shared.run;
+        let done = self.shared.engine.transact(|tx| {
+            let running = tx.core.runs.get(&run).map(|active| active.run.state.clone());
+            match running {
+                Some(RunState::Running { ending: None }) => {}
+                Some(RunState::Running { ending: Some(ending) }) => return Err(canceled(&ending)),
+                _ => return Err(Failure::new(FailureKind::Invalid, "a run can wait for one thing at a time")),
+            }
+            let step = tx.begin_step(run, name, kind, request.clone());
+            tx.put_step(run, step);
+            tx.event(Some(run), "step.started", json!({ "step": name, "kind": kind.word() }));
+            if kind == StepKind::Approval
+                && let Ok(approval) = serde_json::from_value::<Approval>(request)
+            {
+                let data = json!({ "approval": approval.id, "prompt": approval.prompt, "expires_at": approval.expires_at });
+                tx.event(Some(run), "approval.requested", data);
+                tx.core.approvals.insert(approval.id, approval);
+            }
+            let _ = tx.transition(run, RunEvent::Suspended(on));
+            Ok(())
+        });
+        done.await?;
+        // Not before the new state is seen: what follows watches for the end of it.
+        Ok(())
+    }
+
+    /// Stores the end of a sleep (none: it was cut off) and waits for a slot.
+    async fn wake(&self, name: &str, value: Option<Value>) -> Result<(), Failure> {
+        let run = self.shared.run;
+        let canceled = self.ending().map(|ending| canceled(&ending));
+        let done = self.shared.engine.transact(|tx| {
+            let now = tx.now;
+            let state = if value.is_some() { StepState::Succeeded } else { StepState::Canceled };
+            tx.change_step(run, name, |step| step.finish(now, state, value, canceled));
+            if tx.core.runs.get(&run).is_some_and(|active| matches!(active.run.state, RunState::Waiting { .. })) {
+                let _ = tx.transition(run, RunEvent::Woken);
+            }
+            Ok::<_, Failure>(())
+        });
+        done.await?;
+        self.has_slot().await
+    }
+
+    async fn cancel_wait(&self, name: &str) -> Failure {
+        let failure = self.cancellation();
+        let (run, stored) = (self.shared.run, failure.clone());
+        let done = self.shared.engine.transact(|tx| {
+            let now = tx.now;
+            tx.change_step(run, name, |step| step.finish(now, StepState::Canceled, None, Some(stored)));
+            Ok::<_, Failure>(())
+        });
+        done.await.err().unwrap_or(failure)
+    }
+
+    /// Resolves when the run has a slot again, or is asked to end.
+    async fn has_slot(&self) -> Result<(), Failure> {
+        let mut seen = self.shared.seen.clone();
+        let _ = seen.wait_for(|seen| matches!(seen.state, RunState::Running { .. })).await;
+        Ok(())
+    }
+
+    async fn no_longer_waiting(&self) {
+        // The state in which it waits may not be visible yet; a step with an outcome is enough.
+        let mut seen = self.shared.seen.clone();
+        let _ = seen
+            .wait_for(|seen| matches!(&seen.state, RunState::Running { .. }) && (ending(&seen.state).is_some() || !self.waits()))
+            .await;
+    }
+
+    /// Whether the newest step is still without an outcome.
+    fn waits(&self) -> bool {
+        let core = self.shared.engine.core();
+        let Some(active) = core.runs.get(&self.shared.run) else { return false };
+        active.steps.iter().any(|stored| {
+            let waits = matches!(stored.step.kind, StepKind::Approval | StepKind::Child | StepKind::Sleep);
+            waits && !stored.step.archived && stored.step.state == StepState::Running
+        })
+    }
+
+    /// The value that somebody else has given to a step that waits.
+    async fn outcome(&self, name: &str, kind: StepKind) -> Option<Value> {
+        let core = self.shared.engine.core();
+        let step = core.runs.get(&self.shared.run)?.step(name)?;
+        (step.kind == kind && step.state == StepState::Succeeded).then(|| step.value.clone().unwrap_or_default())
+    }
+
+    fn request(&self, name: &str) -> Option<Value> {
+        self.shared.engine.core().runs.get(&self.shared.run)?.step(name)?.request.clone()
+    }
+
+    fn decision(&self, approval: Approval) -> Result<Decision, Failure> {
+        approval.decision.ok_or_else(|| Failure::internal("the approval has an outcome and no decision"))
+    }
+
+    fn cancellation(&self) -> Failure {
+        let ending = self.ending();
+        ending.map_or_else(|| Failure::internal("a wait ended without a reason"), |ending| canceled(&ending))
+    }
+}
+
+fn refused(error: StartError) -> Failure {
+    match error {
+        StartError::Refused(failure) => failure,
+        other => Failure::new(FailureKind::Invalid, other.to_string()),
+    }
+}
+
+impl Stored {
+    /// A step whose values are small enough for its row.
+    pub(crate) fn small(step: Step) -> Self {
+        let row = crate::run::tables::StepRow::small(&step);
+        Self { step, row }
+    }
+}
+
+impl crate::core::Tx<'_> {
+    /// A step that begins now: anew, or once more if it is known.
+    pub(crate) fn begin_step(&mut self, run: RunId, name: &str, kind: StepKind, request: Value) -> Stored {
+        let active = self.core.runs.get(&run);
+        let mut step = match active.and_then(|active| active.step(name)) {
+            Some(known) => {
+                let mut step = known.clone();
+                step.begin_attempt(self.now);
+                step
+            }
+            None => Step::begun(active.map_or(0, Active::next_ordinal), name, kind, None, self.now),
+        };
+        step.request = Some(request);
+        Stored::small(step)
+    }
+
+    /// Changes a step that is in memory and has small values only.
+    pub(crate) fn change_step(&mut self, run: RunId, name: &str, change: impl FnOnce(&mut Step)) {
+        let step = self.core.runs.get(&run).and_then(|active| active.step(name).cloned());
+        if let Some(mut step) = step {
+            change(&mut step);
+            self.put_step(run, Stored::small(step));
+        }
+    }
+}

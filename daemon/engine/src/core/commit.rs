@@ -1,0 +1,96 @@
+//! What happens after a batch is on disk, in the order of the batches.
+//!
+//! One task waits for each batch in turn and only then lets the world see it. A client that hangs
+//! up in the middle of its call changes nothing: the consequences of its transaction do not hang
+//! on its future.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+
+use super::Seen;
+use crate::engine::Engine;
+use crate::event::Event;
+use crate::run::{RunEvent, RunId};
+use crate::store::{StoreError, Ticket};
+
+/// What is to be done after a batch is on disk.
+#[derive(Debug)]
+pub(crate) enum After {
+    /// Let the run's task and those who wait see the state.
+    Publish(RunId, Seen),
+    /// Start the run's task, if it has none.
+    Start(RunId),
+    /// Try again at a time.
+    Alarm(RunId, Timestamp),
+    /// An ended run need not be in memory any longer.
+    Forget(RunId),
+    /// Directories of steps or runs that nothing names any longer.
+    Remove(Vec<std::path::PathBuf>),
+}
+
+/// A transaction on its way to the disk.
+pub(crate) struct Commit {
+    pub(crate) ticket: Ticket,
+    pub(crate) events: Vec<Arc<Event>>,
+    pub(crate) after: Vec<After>,
+    pub(crate) done: oneshot::Sender<Result<(), StoreError>>,
+}
+
+/// Carries out what follows from commits, until the engine is dropped.
+pub(crate) async fn follow_up(engine: Engine, mut commits: mpsc::UnboundedReceiver<Commit>) {
+    while let Some(commit) = commits.recv().await {
+        match commit.ticket.await {
+            Ok(()) => {
+                if let Some(last) = commit.events.last() {
+                    engine.log().publish(last.seq);
+                }
+                for after in commit.after {
+                    carry_out(&engine, after);
+                }
+                // Nobody need be waiting.
+                let _ = commit.done.send(Ok(()));
+            }
+            // The store is closed to writing for good: nothing of this transaction is shown.
+            Err(error) => {
+                engine.report_store_failure(&error);
+                let _ = commit.done.send(Err(error));
+            }
+        }
+    }
+}
+
+fn carry_out(engine: &Engine, after: After) {
+    match after {
+        After::Publish(run, seen) => {
+            if let Some(active) = engine.core().runs.get(&run) {
+                active.seen.send_replace(seen);
+            }
+        }
+        After::Start(run) => engine.start_task(run),
+        After::Alarm(run, at) => {
+            let (engine, clock) = (engine.clone(), engine.clock().clone());
+            tokio::spawn(async move {
+                clock.sleep_until(at).await;
+                // Canceled or killed meanwhile: then there is nothing to retry.
+                let _ = engine.transition(run, RunEvent::RetryDue).await;
+            });
+        }
+        After::Forget(run) => {
+            let mut core = engine.core();
+            if core.runs.get(&run).is_some_and(|active| active.run.state.is_ended()) {
+                core.runs.remove(&run);
+            }
+        }
+        After::Remove(paths) => {
+            tokio::task::spawn_blocking(move || {
+                for path in paths {
+                    if let Err(error) = std::fs::remove_dir_all(&path) {
+                        tracing::debug!(path = %path.display(), %error, "could not remove a directory");
+                    }
+                }
+            });
+        }
+    }
+}

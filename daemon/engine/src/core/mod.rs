@@ -1,0 +1,172 @@
+//! The engine's memory of active runs, and the transactions that change it.
+//!
+//! Everything that is active is in memory, behind one lock that is never held across a wait. A
+//! [`Tx`] changes memory and gathers one batch for the store; batches reach the store in the order
+//! of the transactions. What the world may see of a transaction (a workflow going on, a watcher's
+//! event, a client's answer) happens after its batch is on disk: see [`commit`].
+
+pub(crate) mod commit;
+mod dispatch;
+mod tx;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::approval::Approval;
+use crate::run::tables::{Payload, StartRow, StepRow};
+use crate::run::{LeaseKey, Origin, Run, RunId, RunState, Start, Status, Step, Turn};
+use crate::settings::Settings;
+
+pub(crate) use tx::{NewRun, Tx, digest_of};
+pub use tx::StartError;
+
+/// Everything that is active.
+pub(crate) struct Core {
+    pub(crate) runs: HashMap<RunId, Active>,
+    /// Runs that wait for a slot and their leases, in the order in which they get them.
+    pub(crate) queue: BTreeSet<(Reverse<i32>, RunId)>,
+    pub(crate) leases: HashMap<LeaseKey, Lease>,
+    /// Which runs wait for the end of which.
+    pub(crate) followers: HashMap<RunId, Vec<RunId>>,
+    /// Request ids of active runs.
+    pub(crate) requests: HashMap<String, RunId>,
+    /// Approvals of active runs, by id.
+    pub(crate) approvals: HashMap<Uuid, Approval>,
+    /// Running runs by kind.
+    pub(crate) running: HashMap<String, usize>,
+    /// Ended runs that the store keeps.
+    pub(crate) kept: u64,
+    pub(crate) next_seq: u64,
+    pub(crate) oldest_seq: u64,
+    pub(crate) paused: bool,
+    pub(crate) settings: Arc<Settings>,
+}
+
+/// A lease and its holder.
+#[derive(Debug, Clone)]
+pub(crate) struct Lease {
+    pub(crate) run: RunId,
+    pub(crate) taken_at: Timestamp,
+}
+
+/// An active run.
+pub(crate) struct Active {
+    pub(crate) run: Run,
+    pub(crate) start: Arc<Start>,
+    pub(crate) start_row: StartRow,
+    /// By ordinal, ascending.
+    pub(crate) steps: Vec<Stored>,
+    /// What its workflow returned, once it has.
+    pub(crate) output: Option<Payload>,
+    /// Start and steps as they are packed, once the run is about to end.
+    pub(crate) packed: Option<Payload>,
+    /// Set once the run has a task.
+    pub(crate) has_task: bool,
+    /// What may be seen of it. The run's task and those who wait for its end follow it.
+    pub(crate) seen: watch::Sender<Seen>,
+}
+
+/// What may be seen of a run: its state and what it was told, as far as they are durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) state: RunState,
+    pub(crate) signals: Vec<String>,
+}
+
+impl Seen {
+    pub(crate) fn of(run: &Run) -> Self {
+        Self { state: run.state.clone(), signals: run.signals.clone() }
+    }
+}
+
+/// A step with its row: values too large for the store have been put into files before the
+/// transaction that names them.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub(crate) step: Step,
+    pub(crate) row: StepRow,
+}
+
+impl Active {
+    pub(crate) fn new(run: Run, start: Arc<Start>, start_row: StartRow, steps: Vec<Stored>) -> Self {
+        let (seen, _) = watch::channel(Seen::of(&run));
+        Self { run, start, start_row, steps, output: None, packed: None, has_task: false, seen }
+    }
+
+    /// The step of this name that is part of the replay.
+    pub(crate) fn step(&self, name: &str) -> Option<&Step> {
+        self.steps.iter().map(|stored| &stored.step).rfind(|step| !step.archived && step.name == name)
+    }
+
+    pub(crate) fn next_ordinal(&self) -> u32 {
+        self.steps.last().map_or(0, |stored| stored.step.ordinal + 1)
+    }
+}
+
+impl Core {
+    pub(crate) fn new(settings: Arc<Settings>) -> Self {
+        Self {
+            runs: HashMap::new(),
+            queue: BTreeSet::new(),
+            leases: HashMap::new(),
+            followers: HashMap::new(),
+            requests: HashMap::new(),
+            approvals: HashMap::new(),
+            running: HashMap::new(),
+            kept: 0,
+            next_seq: 1,
+            oldest_seq: 1,
+            paused: false,
+            settings,
+        }
+    }
+
+    /// Takes an active run into memory: a new one, one read back at start, or one resumed.
+    pub(crate) fn adopt(&mut self, active: Active) {
+        let run = &active.run;
+        match &run.state {
+            RunState::Queued { until: Turn::Slot } => {
+                self.queue.insert((Reverse(run.priority), run.id));
+            }
+            RunState::Queued { until: Turn::After } => {
+                for after in &active.start.options.after {
+                    self.followers.entry(after.run).or_default().push(run.id);
+                }
+            }
+            RunState::Running { .. } => *self.running.entry(run.kind.clone()).or_default() += 1,
+            _ => {}
+        }
+        if let Some(request) = &run.request_id {
+            self.requests.insert(request.clone(), run.id);
+        }
+        self.runs.insert(run.id, active);
+    }
+
+    /// Slots in use.
+    pub(crate) fn slots_used(&self) -> usize {
+        self.running.values().sum()
+    }
+
+    /// How many active runs are in a state.
+    pub(crate) fn count(&self, status: Status) -> usize {
+        self.runs.values().filter(|active| active.run.state.status() == status).count()
+    }
+
+    /// The run and the runs that it comes from: a child may use what its parent holds.
+    pub(crate) fn ancestry(&self, run: RunId) -> HashSet<RunId> {
+        let mut line = HashSet::from([run]);
+        let mut at = run;
+        while let Some(Origin::Parent { run: parent, .. }) = self.runs.get(&at).map(|active| &active.run.origin) {
+            if !line.insert(*parent) {
+                break;
+            }
+            at = *parent;
+        }
+        line
+    }
+}

@@ -1,0 +1,528 @@
+//! The engine's handle: what the daemon's faces call.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::approval::{Approval, Decision, Verdict};
+use crate::clock::Clock;
+use crate::core::commit::{self, Commit};
+use crate::core::{Core, NewRun, StartError, Stored, Tx, digest_of};
+use crate::drive::drive;
+use crate::event::{EventLog, EventStream, Token, WatchError};
+use crate::failure::{Failure, FailureKind};
+use crate::files::{RunFiles, VALUE_LIMIT};
+use crate::logs::LogHub;
+use crate::process::{Exit, Supervisor};
+use crate::run::tables::{StartRow, StepRow, to_json};
+use crate::run::{
+    Ending, LeaseKey, Refused, Run, RunEvent, RunId, RunState, Start, StartRun, Step, StepKind, StepState,
+};
+use crate::settings::Settings;
+use crate::store::{Stats, Store, StoreError};
+use crate::workflow::{AnyWorkflow, Registry};
+
+/// Runs to start when a run has ended.
+pub(crate) type Hooks = dyn Fn(&Run, Timestamp) -> Vec<NewRun> + Send + Sync;
+
+/// What a caller gives to say which runs are started when a run has ended.
+pub type OnEnd = Arc<dyn Fn(&Run) -> Vec<StartRun> + Send + Sync>;
+
+/// The engine. Clones are the same engine.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) core: Mutex<Core>,
+    pub(crate) store: Store,
+    pub(crate) files: RunFiles,
+    pub(crate) log: Arc<EventLog>,
+    pub(crate) commits: mpsc::UnboundedSender<Commit>,
+    pub(crate) registry: Registry,
+    pub(crate) supervisor: Supervisor,
+    pub(crate) logs: LogHub,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) hooks: Box<Hooks>,
+    pub(crate) tasks: TaskTracker,
+    /// Set once the store can no longer be written.
+    pub(crate) broken: watch::Sender<Option<String>>,
+}
+
+/// Why a call about a run was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// There is no such run.
+    #[error("there is no run {0}")]
+    NotFound(String),
+    /// The prefix fits several runs.
+    #[error("{prefix:?} fits more than one run: {}", candidates.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    Ambiguous {
+        /// What was typed.
+        prefix: String,
+        /// The first few that it fits.
+        candidates: Vec<RunId>,
+    },
+    /// What was typed is no id.
+    #[error(transparent)]
+    InvalidId(#[from] crate::run::InvalidId),
+    /// The run is not in a state for it.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// Another run holds a lease that this one needs to go on.
+    #[error("{key} is held by run {holder}")]
+    LeaseHeld {
+        /// The lease.
+        key: LeaseKey,
+        /// Who has it.
+        holder: RunId,
+    },
+    /// There is no such approval.
+    #[error("there is no approval {0} that waits")]
+    NoApproval(Uuid),
+    /// There is no such lease.
+    #[error("nobody holds {0}")]
+    NoLease(LeaseKey),
+    /// A stored record cannot be read.
+    #[error(transparent)]
+    BadRow(#[from] crate::run::BadRow),
+    /// The store failed.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// The engine is going down.
+    #[error("the daemon is shutting down")]
+    Closed,
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::internal(format!("the store failed: {error}"))
+    }
+}
+
+impl Engine {
+    pub(crate) fn from_shared(shared: Shared, commits: mpsc::UnboundedReceiver<Commit>) -> Self {
+        let engine = Self { shared: Arc::new(shared) };
+        tokio::spawn(commit::follow_up(engine.clone(), commits));
+        engine
+    }
+
+    pub(crate) fn core(&self) -> MutexGuard<'_, Core> {
+        self.shared.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn log(&self) -> &Arc<EventLog> {
+        &self.shared.log
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    pub(crate) fn files(&self) -> &RunFiles {
+        &self.shared.files
+    }
+
+    pub(crate) fn supervisor(&self) -> &Supervisor {
+        &self.shared.supervisor
+    }
+
+    pub(crate) fn workflow(&self, kind: &str) -> Option<&Arc<dyn AnyWorkflow>> {
+        self.shared.registry.get(kind)
+    }
+
+    /// The engine's clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.shared.clock
+    }
+
+    /// The time now, by the engine's clock.
+    pub fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    /// The follower of logs.
+    pub fn logs(&self) -> &LogHub {
+        &self.shared.logs
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.core().settings)
+    }
+
+    /// Changes memory and store together; resolves when the change is on disk.
+    pub(crate) async fn transact<R, E: From<StoreError>>(
+        &self,
+        change: impl FnOnce(&mut Tx<'_>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        let shared = &self.shared;
+        let permit = shared.store.reserve().await?;
+        let (result, done) = {
+            let mut core = self.core();
+            let mut tx = Tx::new(&mut core, &shared.store, &shared.files, &*shared.hooks, shared.clock.now());
+            let result = change(&mut tx)?;
+            (result, tx.commit(permit, &shared.log, &shared.commits))
+        };
+        done.await.map_err(|_| StoreError::Closed)??;
+        Ok(result)
+    }
+
+    /// Starts a run. Resolves when it is on disk; from then on it happens.
+    pub async fn start(&self, start: StartRun) -> Result<Run, StartError> {
+        let new = self.prepare(start).await?;
+        let run = self.transact(|tx| tx.accept(new)).await?;
+        match self.active(run) {
+            Some((record, _)) => Ok(record),
+            // The same request, long ago: it has ended and left memory.
+            None => self.record(run).await.map_err(|error| StartError::Refused(Failure::internal(error))),
+        }
+    }
+
+    /// Checks a request and puts what is large into files, before any lock is taken.
+    pub(crate) async fn prepare(&self, start: StartRun) -> Result<NewRun, StartError> {
+        let shared = Arc::clone(&self.shared);
+        let large = to_json(&start.spec).len() > crate::run::tables::INLINE_LIMIT;
+        let now = self.now();
+        if large {
+            let made = tokio::task::spawn_blocking(move || new_run(&shared.registry, &shared.files, start, now));
+            made.await.map_err(|error| StartError::Refused(Failure::internal(error)))?
+        } else {
+            new_run(&shared.registry, &shared.files, start, now)
+        }
+    }
+
+    /// Whether a request would be accepted, without starting anything.
+    pub fn check(&self, kind: &str, spec: &serde_json::Value) -> Result<(), StartError> {
+        leases_of(&self.shared.registry, kind, spec).map(drop)
+    }
+
+    /// Asks a run to end by the stop ladder of its processes.
+    pub async fn cancel(&self, run: RunId, reason: &str) -> Result<(), RunError> {
+        self.end(run, Ending { kill: false, reason: reason.to_owned() }).await
+    }
+
+    /// Ends a run and its processes at once.
+    pub async fn kill(&self, run: RunId, reason: &str) -> Result<(), RunError> {
+        self.end(run, Ending { kill: true, reason: reason.to_owned() }).await
+    }
+
+    async fn end(&self, run: RunId, ending: Ending) -> Result<(), RunError> {
+        if self.active(run).is_none() {
+            let state = self.record(run).await?.state;
+            return Err(Refused { state: state.word(), wanted: "canceled" }.into());
+        }
+        self.transition(run, RunEvent::EndRequested(ending)).await
+    }
+
+    pub(crate) async fn transition(&self, run: RunId, event: RunEvent) -> Result<(), RunError> {
+        self.transact(|tx| Ok(tx.transition(run, event)?)).await
+    }
+
+    /// Goes on with a run that ended without success: finished steps keep their values.
+    pub async fn resume(&self, run: RunId) -> Result<(), RunError> {
+        let unpacked = self.unpack(run).await?;
+        self.transact(|tx| {
+            if let Some(active) = tx.core.runs.get(&run)
+                && !active.run.state.is_ended()
+            {
+                return Err(Refused { state: active.run.state.word(), wanted: "resumed" }.into());
+            }
+            if let Some((key, holder)) = tx.core.obstacle(run, &unpacked.run.leases) {
+                return Err(RunError::LeaseHeld { key: key.clone(), holder });
+            }
+            if unpacked.run.state == RunState::Succeeded {
+                return Err(Refused { state: "succeeded", wanted: "resumed" }.into());
+            }
+            let mut unpacked = unpacked;
+            unpacked.run.attempt += 1;
+            unpacked.run.signals.clear();
+            tx.core.adopt(unpacked);
+            Ok(tx.transition(run, RunEvent::Resumed)?)
+        })
+        .await
+    }
+
+    /// Tells a run something; its workflow reads it by `RunContext::told`. Telling twice is telling
+    /// once.
+    pub async fn tell(&self, run: RunId, signal: &str) -> Result<(), RunError> {
+        self.transact(|tx| {
+            let active = tx.core.runs.get_mut(&run).ok_or_else(|| RunError::NotFound(run.to_string()))?;
+            if active.run.state.is_ended() {
+                return Err(Refused { state: active.run.state.word(), wanted: "told anything" }.into());
+            }
+            if active.run.signals.len() >= 16 || signal.len() > 64 {
+                return Err(Refused { state: "told enough", wanted: "told more" }.into());
+            }
+            if !active.run.signals.iter().any(|known| known == signal) {
+                active.run.signals.push(signal.to_owned());
+                tx.touch(run);
+                tx.event(Some(run), "run.told", json!({ "signal": signal }));
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Decides an approval. The first decision stands.
+    pub async fn decide(&self, id: Uuid, verdict: Verdict, by: &str, comment: &str) -> Result<Approval, RunError> {
+        self.transact(|tx| {
+            let mut approval = tx.core.approvals.remove(&id).ok_or(RunError::NoApproval(id))?;
+            let comment = comment.chars().take(500).collect();
+            let decision = Decision { verdict, at: tx.now, by: by.to_owned(), comment };
+            tx.event(Some(approval.run), "approval.decided", json!({ "approval": id, "decision": decision }));
+            approval.decision = Some(decision);
+            let (run, step, now) = (approval.run, approval.step.clone(), tx.now);
+            let value = json!(approval);
+            tx.change_step(run, &step, |step| step.finish(now, StepState::Succeeded, Some(value), None));
+            // A run that is being canceled no longer waits.
+            let _ = tx.transition(run, RunEvent::Woken);
+            Ok(approval)
+        })
+        .await
+    }
+
+    /// The approvals that wait, oldest first.
+    pub fn approvals(&self) -> Vec<Approval> {
+        let mut all: Vec<_> = self.core().approvals.values().cloned().collect();
+        all.sort_by_key(|approval| approval.id);
+        all
+    }
+
+    /// Starts no further runs until [`Engine::unpause`]. Survives a restart.
+    pub async fn pause(&self) -> Result<(), StoreError> {
+        self.set_paused(true).await
+    }
+
+    /// Starts runs again.
+    pub async fn unpause(&self) -> Result<(), StoreError> {
+        self.set_paused(false).await
+    }
+
+    async fn set_paused(&self, paused: bool) -> Result<(), StoreError> {
+        self.transact(|tx| {
+            if tx.core.paused != paused {
+                tx.core.paused = paused;
+                crate::recover::put_paused(&mut tx.batch, paused);
+                tx.event(None, if paused { "daemon.paused" } else { "daemon.unpaused" }, json!({}));
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Whether no further runs are started.
+    pub fn is_paused(&self) -> bool {
+        self.core().paused
+    }
+
+    /// Takes new settings, and starts what they allow.
+    pub async fn reload(&self, settings: Settings) -> Result<(), StoreError> {
+        self.transact(|tx| {
+            tx.core.settings = Arc::new(settings);
+            tx.event(None, "daemon.reloaded", json!({}));
+            Ok(())
+        })
+        .await
+    }
+
+    /// Follows the events from number `from` on.
+    pub fn events_from(&self, from: u64) -> Result<EventStream, WatchError> {
+        let oldest = self.log().oldest();
+        if from < oldest {
+            return Err(WatchError::Expired { wanted: from, oldest });
+        }
+        Ok(self.log().follow(from))
+    }
+
+    /// Follows the events after a token.
+    pub fn events_after(&self, token: Token) -> Result<EventStream, WatchError> {
+        let store = self.store().id();
+        if token.store != store {
+            return Err(WatchError::Foreign { store });
+        }
+        self.events_from(token.seq + 1)
+    }
+
+    /// Follows the events from now on.
+    pub fn events(&self) -> EventStream {
+        self.log().follow(self.last_event() + 1)
+    }
+
+    /// The number of the newest event.
+    pub fn last_event(&self) -> u64 {
+        self.log().last()
+    }
+
+    /// The number of the oldest event that is kept.
+    pub fn oldest_event(&self) -> u64 {
+        self.log().oldest()
+    }
+
+    /// The token of an event of this store.
+    pub fn token(&self, seq: u64) -> Token {
+        Token { store: self.store().id(), seq }
+    }
+
+    /// Numbers about the store.
+    pub fn store_stats(&self) -> Stats {
+        self.store().stats()
+    }
+
+    /// Writes the store as JSON lines.
+    pub async fn export(&self, to: PathBuf) -> Result<(), StoreError> {
+        self.store().export(to).await.map(drop)
+    }
+
+    /// Resolves, with the reason, when the store can no longer be written: processes go on with
+    /// their shims, and the daemon should be started anew once the cause is mended.
+    pub async fn store_broken(&self) -> String {
+        let mut broken = self.shared.broken.subscribe();
+        match broken.wait_for(Option::is_some).await.map(|reason| reason.clone()) {
+            Ok(Some(reason)) => reason,
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Why the store can no longer be written, if it cannot.
+    pub fn store_problem(&self) -> Option<String> {
+        self.shared.broken.borrow().clone()
+    }
+
+    /// Asks every active run to end and resolves when all have.
+    pub async fn stop_all(&self, reason: &str) {
+        let active: Vec<RunId> = self.core().runs.keys().copied().collect();
+        for run in &active {
+            // It may have ended in the meantime.
+            let _ = self.cancel(*run, reason).await;
+        }
+        for run in active {
+            let _ = self.wait(run).await;
+        }
+    }
+
+    /// Marks the store's end as clean. Processes go on with their shims.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        let store = self.store().clone();
+        tokio::task::spawn_blocking(move || store.close()).await.map_err(|_| StoreError::Closed)?
+    }
+
+    pub(crate) fn report_store_failure(&self, error: &StoreError) {
+        let first = self.shared.broken.send_if_modified(|broken| {
+            let first = broken.is_none();
+            broken.get_or_insert_with(|| error.to_string());
+            first
+        });
+        if first {
+            tracing::error!(%error, "the store can no longer be written; running processes go on");
+        }
+    }
+
+    /// Starts the task of a run that has none.
+    pub(crate) fn start_task(&self, run: RunId) {
+        let seen = {
+            let mut core = self.core();
+            let Some(active) = core.runs.get_mut(&run) else { return };
+            if active.has_task || active.run.state.is_ended() {
+                return;
+            }
+            active.has_task = true;
+            active.seen.subscribe()
+        };
+        self.shared.tasks.spawn(drive(self.clone(), run, seen));
+    }
+
+    /// A step with its row: large values are in files when this resolves.
+    pub(crate) async fn store_values(&self, run: RunId, step: Step) -> Result<Stored, StoreError> {
+        let files = self.shared.files.clone();
+        let length = |json: &Option<serde_json::Value>| json.as_ref().map_or(0, |json| to_json(json).len());
+        if length(&step.request).max(length(&step.value)) <= crate::run::tables::INLINE_LIMIT {
+            return Ok(Stored { row: StepRow::small(&step), step });
+        }
+        let made = tokio::task::spawn_blocking(move || {
+            Ok(Stored { row: StepRow::new(run, &step, &files)?, step })
+        });
+        made.await.map_err(|_| StoreError::Closed)?
+    }
+
+    pub(crate) fn set_pid(&self, run: RunId, step: &str, pid: Option<i32>) {
+        let mut core = self.core();
+        let Some(active) = core.runs.get_mut(&run) else { return };
+        let found = active.steps.iter_mut().rfind(|stored| !stored.step.archived && stored.step.name == step);
+        if let Some(attempt) = found.and_then(|stored| stored.step.attempts.last_mut()) {
+            attempt.pid = pid;
+        }
+    }
+
+    /// Takes over how a process ended into the record of its run; stored with the step.
+    pub(crate) fn note_exit(&self, run: RunId, step: &str, exit: &Exit) {
+        let mut core = self.core();
+        let Some(active) = core.runs.get_mut(&run) else { return };
+        active.run.usage.add(crate::context::usage(exit));
+        if active.step(step).is_some_and(|step| step.kind == StepKind::Process) {
+            (active.run.exit_code, active.run.signal) = crate::context::codes(exit);
+        }
+    }
+}
+
+/// The leases that a workflow asks for, if it accepts the spec.
+fn leases_of(registry: &Registry, kind: &str, spec: &serde_json::Value) -> Result<Vec<LeaseKey>, StartError> {
+    let Some(workflow) = registry.get(kind) else {
+        let known = registry.kinds().collect::<Vec<_>>().join(", ");
+        return Err(StartError::UnknownWorkflow { kind: kind.to_owned(), known });
+    };
+    workflow.check(spec).map_err(StartError::Refused)
+}
+
+/// Checks a request and makes the records of it.
+pub(crate) fn new_run(
+    registry: &Registry,
+    files: &RunFiles,
+    start: StartRun,
+    now: Timestamp,
+) -> Result<NewRun, StartError> {
+    let StartRun { request_id, kind, spec, options, origin, refuse_if_held } = start;
+    crate::limits::check(request_id.as_deref(), &options).map_err(StartError::Refused)?;
+    if to_json(&spec).len() as u64 > VALUE_LIMIT {
+        let text = format!("the spec is larger than {VALUE_LIMIT} bytes");
+        return Err(StartError::Refused(Failure::new(FailureKind::Invalid, text)));
+    }
+    let mut leases = leases_of(registry, &kind, &spec)?;
+    leases.extend(options.leases.iter().cloned());
+    leases.sort();
+    leases.dedup();
+    crate::limits::check_leases(&leases).map_err(StartError::Refused)?;
+    let run = Run {
+        id: RunId::generate(),
+        kind,
+        name: options.name.clone(),
+        labels: options.labels.clone(),
+        state: RunState::accepted(!options.after.is_empty()),
+        priority: options.priority,
+        created_at: now,
+        started_at: None,
+        finished_at: None,
+        attempt: 1,
+        interruptions: 0,
+        begun: false,
+        origin,
+        request_id,
+        exit_code: None,
+        signal: None,
+        usage: crate::run::Usage::default(),
+        signals: Vec::new(),
+        steps_dropped: 0,
+        leases,
+        output: None,
+    };
+    let start = Start { spec, options };
+    let start_row = StartRow::new(run.id, &start, files)?;
+    let digest = digest_of(&run, &start);
+    Ok(NewRun { run, start, start_row, digest, refuse_if_held })
+}

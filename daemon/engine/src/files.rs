@@ -1,0 +1,88 @@
+//! The directories of runs, with the logs and records of their processes; and the files for what
+//! is too large for a row of the store.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use crate::run::RunId;
+use crate::run::tables::{Payload, Spill};
+use crate::store::{BlobId, Blobs, StoreError};
+
+/// Largest spec, and largest value of a step, in bytes of JSON.
+pub(crate) const VALUE_LIMIT: u64 = 16 * 1024 * 1024;
+
+/// Where the files of runs are.
+#[derive(Debug, Clone)]
+pub(crate) struct RunFiles {
+    root: PathBuf,
+    blobs: Blobs,
+}
+
+impl RunFiles {
+    /// Below the state directory.
+    pub(crate) fn new(state_dir: &Path, blobs: Blobs) -> io::Result<Self> {
+        let root = state_dir.join("runs");
+        fs::create_dir_all(&root)?;
+        Ok(Self { root, blobs })
+    }
+
+    /// The directory of a run.
+    pub(crate) fn run(&self, run: RunId) -> PathBuf {
+        self.root.join(run.to_string())
+    }
+
+    /// The directory of one attempt at a step.
+    pub(crate) fn attempt(&self, run: RunId, ordinal: u32, attempt: u32) -> PathBuf {
+        self.run(run).join(format!("{ordinal}.{attempt}"))
+    }
+
+    /// Removes the directory of a run. One that has none is no error.
+    pub(crate) fn remove(&self, run: RunId) -> io::Result<()> {
+        match fs::remove_dir_all(self.run(run)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Removes a file that no row names any longer.
+    pub(crate) fn remove_value(&self, sha256: &str) {
+        if let Ok(id) = sha256.parse::<BlobId>()
+            && let Err(error) = self.blobs.remove(&id)
+        {
+            tracing::debug!(%error, "could not remove a value's file");
+        }
+    }
+
+    /// The runs that have a directory.
+    pub(crate) fn all(&self) -> io::Result<Vec<RunId>> {
+        let names = fs::read_dir(&self.root)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        Ok(names.filter_map(|name| Some(RunId(Uuid::try_parse(&name).ok()?))).collect())
+    }
+}
+
+impl Spill for RunFiles {
+    fn spill(&self, run: RunId, bytes: Vec<u8>, limit: usize) -> Result<Payload, StoreError> {
+        if bytes.len() <= limit {
+            return Ok(Payload { inline: Some(bytes), sha256: None });
+        }
+        // With the run's id in front no two runs share a file, so that the file can go with the run.
+        let id = self.blobs.write(&[run.0.as_bytes().as_slice(), &bytes].concat())?;
+        Ok(Payload { inline: None, sha256: Some(id.to_string()) })
+    }
+
+    fn load(&self, run: RunId, payload: &Payload) -> Result<Vec<u8>, String> {
+        if let Some(bytes) = &payload.inline {
+            return Ok(bytes.clone());
+        }
+        let Some(sha256) = &payload.sha256 else { return Ok(Vec::new()) };
+        let id: BlobId = sha256.parse().map_err(|_| format!("{sha256:?} names no file"))?;
+        let mut bytes = self.blobs.read(&id, VALUE_LIMIT + 16).map_err(|error| error.to_string())?;
+        if !bytes.starts_with(run.0.as_bytes()) {
+            return Err(format!("file {sha256} belongs to another run"));
+        }
+        Ok(bytes.split_off(16))
+    }
+}

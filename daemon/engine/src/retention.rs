@@ -1,0 +1,136 @@
+//! Forgetting: ended runs go by request, by age and by number.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::engine::{Engine, RunError};
+use crate::run::tables::{ByKind, ByLabel, ByStatus, PackedRow, Requests, RunRow, Runs};
+use crate::run::{Refused, Run, RunId, Status};
+use crate::store::{Batch, Order};
+
+/// How many runs one pass of retention looks at: the next end of a run starts another.
+const PASS: usize = 200;
+
+impl Engine {
+    /// Forgets an ended run: its record, its logs, and what it kept in files.
+    pub async fn delete(&self, run: RunId) -> Result<(), RunError> {
+        if let Some((record, _)) = self.active(run)
+            && !record.state.is_ended()
+        {
+            return Err(Refused { state: record.state.word(), wanted: "deleted" }.into());
+        }
+        let store = self.store().clone();
+        let row = tokio::task::spawn_blocking(move || store.get::<Runs>(&run.0));
+        let row = row.await.map_err(|_| RunError::Closed)??.ok_or_else(|| RunError::NotFound(run.to_string()))?;
+        self.forget(run, row).await
+    }
+
+    async fn forget(&self, run: RunId, row: RunRow) -> Result<(), RunError> {
+        let record = row.read(run)?;
+        let files = self.files().clone();
+        let read = tokio::task::spawn_blocking(move || {
+            // A record that cannot be unpacked can still be forgotten.
+            let packed = row.unpack(run, &files).unwrap_or_else(|_| PackedRow::default());
+            row.files(&packed)
+        });
+        let named = read.await.map_err(|_| RunError::Closed)?;
+        self.transact(|tx| {
+            if let Some(active) = tx.core.runs.get(&run)
+                && !active.run.state.is_ended()
+            {
+                // Resumed in the meantime.
+                return Err(Refused { state: active.run.state.word(), wanted: "deleted" }.into());
+            }
+            tx.core.runs.remove(&run);
+            tx.core.kept = tx.core.kept.saturating_sub(1);
+            delete_rows(&mut tx.batch, &record);
+            tx.event(Some(run), "run.deleted", json!({}));
+            Ok::<_, RunError>(())
+        })
+        .await?;
+        // After the rows: a crash in between leaves files that nothing names, never rows that name
+        // files which are gone.
+        let files = self.files().clone();
+        let removed = tokio::task::spawn_blocking(move || {
+            for file in named {
+                files.remove_value(&file);
+            }
+            files.remove(run)
+        });
+        if let Ok(Err(error)) = removed.await {
+            tracing::warn!(%run, %error, "could not remove the directory of a deleted run");
+        }
+        Ok(())
+    }
+
+    /// Forgets the oldest ended runs beyond the limits of number and age; resolves when a pass is
+    /// done. Runs on which others wait are kept.
+    pub async fn retain(&self) -> Result<u64, RunError> {
+        let (settings, kept) = {
+            let core = self.core();
+            (core.settings.clone(), core.kept)
+        };
+        let surplus = kept.saturating_sub(settings.keep_runs);
+        let age = SignedDuration::try_from(settings.keep_runs_for).unwrap_or(SignedDuration::MAX);
+        let oldest = self.now().checked_sub(age).unwrap_or(Timestamp::MIN);
+        let store = self.store().clone();
+        let found = tokio::task::spawn_blocking(move || {
+            let mut old = Vec::new();
+            for (number, row) in store.scan::<Runs>(.., Order::Ascending).take(PASS).enumerate() {
+                let (id, row) = row?;
+                let record = row.read(RunId(id))?;
+                let expired = record.finished_at.is_some_and(|time| time < oldest);
+                if record.state.is_ended() && (expired || (number as u64) < surplus) {
+                    old.push((RunId(id), row));
+                }
+            }
+            Ok::<_, RunError>(old)
+        });
+        let old = found.await.map_err(|_| RunError::Closed)??;
+        let mut forgotten = 0;
+        for (run, row) in old {
+            if self.core().followers.contains_key(&run) {
+                continue;
+            }
+            match self.forget(run, row).await {
+                Ok(()) => forgotten += 1,
+                Err(RunError::Refused(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(forgotten)
+    }
+
+    /// Removes the directories of runs that the store does not know: left by a crash between a
+    /// deletion and its files.
+    pub async fn sweep_directories(&self) -> Result<(), RunError> {
+        let (store, files) = (self.store().clone(), self.files().clone());
+        let swept = tokio::task::spawn_blocking(move || {
+            for run in files.all().unwrap_or_default() {
+                if store.get::<Runs>(&run.0)?.is_none()
+                    && let Err(error) = files.remove(run)
+                {
+                    tracing::warn!(%run, %error, "could not remove the directory of a run that is gone");
+                }
+            }
+            Ok::<_, RunError>(())
+        });
+        swept.await.map_err(|_| RunError::Closed)?
+    }
+}
+
+fn delete_rows(batch: &mut Batch, run: &Run) {
+    let id: Uuid = run.id.0;
+    batch.delete::<Runs>(&id);
+    for status in Status::ALL {
+        batch.delete::<ByStatus>(&(status.number(), id));
+    }
+    batch.delete::<ByKind>(&(run.kind.clone(), id));
+    for (key, value) in &run.labels {
+        batch.delete::<ByLabel>(&(format!("{key}={value}"), id));
+    }
+    if let Some(request) = &run.request_id {
+        batch.delete::<Requests>(request);
+    }
+}

@@ -1,0 +1,14 @@
+//! Runs: what is asked for, what is recorded, and how a run moves from state to state.
+
+mod id;
+mod record;
+mod request;
+mod state;
+pub(crate) mod tables;
+
+pub use id::{IdPrefix, InvalidId, RunId};
+pub use record::{Attempt, Run, Start, Step, StepKind, StepState, Usage};
+pub use request::{
+    After, LeaseKey, OnInterrupt, Origin, RetryPolicy, Secret, SecretSource, StartOptions, StartRun, Variable,
+};
+pub use state::{Effect, Ending, Refused, RunEvent, RunState, Status, Turn, Verdict, Wait, step};
