@@ -14,6 +14,7 @@ export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 
 # Where `make install` puts things. DESTDIR is for packagers.
 PREFIX ?= $(HOME)/.local
+$(if $(filter /%,$(PREFIX)),,$(error PREFIX must be an absolute path: the unit file names it))
 BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man/man1
 BASH_COMPLETIONS ?= $(PREFIX)/share/bash-completion/completions
@@ -81,15 +82,15 @@ build: ## Build both programs for use
 	$(CARGO) build --locked --release
 
 .PHONY: install
-install: build install-programs install-manual install-service ## Install for this user (or below PREFIX)
+install: install-programs install-manual install-service ## Install for this user (or below PREFIX)
 
 .PHONY: install-programs
-install-programs:
+install-programs: build
 	mkdir -p '$(DESTDIR)$(BINDIR)'
 	$(PUT_PROGRAM) '$(RELEASE)/spindled' '$(RELEASE)/spindle' '$(DESTDIR)$(BINDIR)'
 
 .PHONY: install-manual
-install-manual:
+install-manual: build
 	mkdir -p '$(DESTDIR)$(MANDIR)' '$(DESTDIR)$(BASH_COMPLETIONS)' '$(DESTDIR)$(ZSH_COMPLETIONS)' '$(DESTDIR)$(FISH_COMPLETIONS)'
 	'$(RELEASE)/spindle' man --dir '$(DESTDIR)$(MANDIR)'
 	'$(RELEASE)/spindle' completions bash >'$(DESTDIR)$(BASH_COMPLETIONS)/spindle'
@@ -118,7 +119,7 @@ uninstall: ## Remove what install has put there; runs and their logs stay
 	rm -f '$(DESTDIR)$(MANDIR)'/spindle.1 '$(DESTDIR)$(MANDIR)'/spindle-*.1 '$(DESTDIR)$(MANDIR)'/spindled.1
 	rm -f '$(DESTDIR)$(BASH_COMPLETIONS)/spindle' '$(DESTDIR)$(ZSH_COMPLETIONS)/_spindle' '$(DESTDIR)$(FISH_COMPLETIONS)/spindle.fish'
 	rm -f '$(DESTDIR)$(UNITDIR)/$(UNIT)' '$(DESTDIR)$(AGENTDIR)/$(AGENT)'
-	@echo 'A daemon that still runs goes on until it is stopped: spindle daemon stop'
+	@echo 'A daemon that still runs goes on until it is stopped. If it started at login: systemctl --user disable --now spindled'
 
 .PHONY: clean
 clean: ## Remove everything that was built or downloaded
