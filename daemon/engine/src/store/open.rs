@@ -184,7 +184,7 @@ pub(super) fn lock(directory: &Path) -> Result<Lock, StoreError> {
             let holder = file.read_to_string(&mut holder).ok().and_then(|_| holder.trim().parse().ok());
             return Err(StoreError::Locked { path, holder });
         }
-        Err(TryLockError::Error(source)) => return Err(StoreError::Io { action: "lock", path, source }),
+        Err(TryLockError::Error(cause)) => return Err(StoreError::Io { action: "lock", path, cause }),
     }
     // The number is for messages only, the lock is what counts: it need not survive a crash, and a full disk
     // must not keep a store from being read.
