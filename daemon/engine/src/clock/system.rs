@@ -154,12 +154,40 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn the_end_of_time_can_be_waited_for() {
-        let mut wait = SystemClock.sleep_until(Timestamp::MAX);
-        let first_poll = std::future::poll_fn(|context| {
+    /// Polls a wait once, after which its timer runs, and hands it back.
+    async fn begin(time: Timestamp) -> BoxFuture<'static, ()> {
+        let mut wait = SystemClock.sleep_until(time);
+        let pending = std::future::poll_fn(|context| {
             std::task::Poll::Ready(wait.as_mut().poll(context).is_pending())
         });
-        assert!(first_poll.await);
+        assert!(pending.await);
+        wait
+    }
+
+    #[tokio::test]
+    async fn the_end_of_time_can_be_waited_for() {
+        drop(begin(Timestamp::MAX).await);
+    }
+
+    /// The clock of the machine cannot be set for a test; that the kernel was asked to tell us when it
+    /// is can be read from the timer's descriptor.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_wait_is_a_kernel_timer_on_the_wall_clock_that_reports_when_the_clock_is_set() {
+        let timers = || {
+            let descriptors = std::fs::read_dir("/proc/self/fdinfo").unwrap();
+            let infos = descriptors
+                .filter_map(|entry| std::fs::read_to_string(entry.unwrap().path()).ok())
+                // This test's own: another may be waiting for another time in the same process.
+                .filter(|info| info.contains("it_value: (359"));
+            infos.collect::<Vec<_>>()
+        };
+        let wait = begin(Timestamp::now() + SignedDuration::from_hours(1)).await;
+        let timer = &timers()[0];
+        assert!(timer.contains("clockid: 0\n"), "CLOCK_REALTIME: {timer}");
+        let flags = "TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET";
+        assert!(timer.contains("settime flags: 03\n"), "{flags}: {timer}");
+        drop(wait);
+        assert_eq!(timers().len(), 0);
     }
 }
