@@ -487,7 +487,7 @@ pub(crate) fn new_run(
     start: StartRun,
     now: Timestamp,
 ) -> Result<NewRun, StartError> {
-    let StartRun { request_id, kind, spec, options, origin, refuse_if_held } = start;
+    let StartRun { request_id, kind, spec, options, origin, lineage, refuse_if_held } = start;
     crate::limits::check(request_id.as_deref(), &options).map_err(StartError::Refused)?;
     if to_json(&spec).len() as u64 > VALUE_LIMIT {
         let text = format!("the spec is larger than {VALUE_LIMIT} bytes");
@@ -512,6 +512,7 @@ pub(crate) fn new_run(
         interruptions: 0,
         begun: false,
         origin,
+        lineage,
         request_id,
         exit_code: None,
         signal: None,

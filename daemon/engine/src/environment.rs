@@ -5,7 +5,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
 use crate::failure::{Failure, FailureKind};
-use crate::process::{ATTEMPT_MARKER, OsText, RUN_MARKER};
+use crate::process::OsText;
+use crate::process::record::RUN_MARKER;
 use crate::run::{RunId, Secret, SecretSource, StartOptions, Variable};
 
 /// Largest value of a secret, in bytes.
@@ -15,12 +16,12 @@ const SECRET_LIMIT: usize = 64 * 1024;
 const SECRET_TIME: Duration = Duration::from_secs(30);
 
 /// The variables of a process: what the client had, then what was set on purpose, then secrets,
-/// then what the workflow wants, then the markers. Later ones win.
+/// then what the workflow wants, then the marker. Later ones win. (The shim adds its own marker of
+/// the attempt.)
 pub(crate) async fn compose(
     options: &StartOptions,
     workflow: &[Variable],
     run: RunId,
-    step: &str,
 ) -> Result<Vec<(OsString, OsString)>, Failure> {
     let mut all: Vec<(OsString, OsString)> = Vec::new();
     let mut set = |name: OsString, value: OsString| {
@@ -43,7 +44,6 @@ pub(crate) async fn compose(
         set(variable.name.clone().into(), variable.value.clone().into());
     }
     set(RUN_MARKER.into(), run.to_string().into());
-    set(ATTEMPT_MARKER.into(), format!("{run}/{step}").into());
     Ok(all)
 }
 

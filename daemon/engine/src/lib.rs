@@ -26,6 +26,7 @@ mod run;
 pub mod schedule;
 mod settings;
 pub mod store;
+mod timetable;
 mod workflow;
 
 pub use approval::{Approval, Decision, Verdict};
@@ -38,4 +39,5 @@ pub use query::{Filter, Heartbeat, LeaseView, Page, RunDetail};
 pub use recover::{Setup, TABLES};
 pub use run::*;
 pub use settings::Settings;
+pub use timetable::SCHEDULE_LABEL;
 pub use workflow::{Registry, Workflow};

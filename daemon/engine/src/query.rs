@@ -241,7 +241,7 @@ impl Engine {
         for process in live {
             let beat = process.heartbeat();
             heartbeat.process_alive |= beat.alive;
-            heartbeat.output_bytes += beat.output_bytes;
+            heartbeat.output_bytes += beat.stdout_bytes + beat.stderr_bytes;
             let grown = beat.last_output.and_then(|time| Timestamp::try_from(time).ok());
             heartbeat.last_output = heartbeat.last_output.max(grown);
         }

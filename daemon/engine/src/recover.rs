@@ -18,8 +18,8 @@ use crate::process::Supervisor;
 use crate::run::tables::{
     ByKind, ByLabel, ByStatus, Leases, Requests, Runs, StartRow, Starts, Steps, table,
 };
+use crate::timetable::Schedules;
 use crate::run::{LeaseKey, RunId, RunState, Status, StepKind, StepState, Turn};
-use crate::schedule::Schedules;
 use crate::settings::Settings;
 use crate::store::{Batch, Options, Order, Store, Table, TableInfo};
 use crate::workflow::Registry;

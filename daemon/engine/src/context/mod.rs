@@ -25,6 +25,7 @@ use crate::logs::LogHub;
 use crate::process::Process;
 use crate::run::{Ending, Run, RunId, RunState, Step, StepKind, StepState};
 
+pub(crate) use process::{codes, usage};
 pub use process::{Background, ProcessEnd, ProcessSpec, ProcessView};
 pub use wait::{ChildEnd, Slept};
 
@@ -94,7 +95,7 @@ impl RunContext {
         let core = self.shared.engine.core();
         let options = &core.runs.get(&self.shared.run)?.start.options;
         let find = |list: &[crate::run::Variable]| {
-            list.iter().rfind(|variable| variable.name == name).map(|variable| variable.value.to_os_string())
+            list.iter().rfind(|variable| variable.name == name).map(|variable| variable.value.as_os_str().to_owned())
         };
         find(&options.env).or_else(|| find(&options.environment))
     }

@@ -124,8 +124,9 @@ impl RunContext {
         let (found, view) = self.attach(name, StepKind::Process, known, spec).await?;
         let (end, ()) = tokio::join!(self.until_ended(name, found, false), observe(view.clone()));
         let exit = match end? {
-            Ended::Exited(exit) => *exit,
-            Ended::Lost(lost) => return self.lost(name, &lost).await,
+            Ended::Exited(exit) => exit,
+            Ended::Lost(lost) => return self.lost(name, describe(&lost)).await,
+            Ended::NothingRan => return self.lost(name, "its shim ended before the program began".to_owned()).await,
         };
         let end = ProcessEnd { exit: exit.clone(), directory: view.directory, attempt: view.attempt };
         let result = self.judged(&exit, judge(end)).await;
@@ -190,9 +191,9 @@ impl RunContext {
                 let value = json!(exit);
                 self.finish_process(name, &exit, StepState::Succeeded, Some(value), None).await
             }
-            Ended::Lost(lost) => {
-                let failure = interrupted(name, &lost);
-                self.finish_step(name, |step, now| step.finish(now, StepState::Interrupted, None, Some(failure))).await
+            Ended::Lost(lost) => self.finish_lost(name, interrupted(name, &describe(&lost))).await,
+            Ended::NothingRan => {
+                self.finish_lost(name, interrupted(name, "its shim ended before the program began")).await
             }
         }
     }
@@ -219,7 +220,7 @@ impl RunContext {
         let found = if fresh { None } else { self.adopt(&view).await? };
         let found = match found {
             Some(found) => found,
-            None => match self.launch(name, &view, spec).await {
+            None => match self.launch(&view, spec).await {
                 Ok(process) => Found::Alive(Arc::new(process)),
                 Err(failure) => {
                     let stored = failure.clone();
@@ -298,18 +299,19 @@ impl RunContext {
         })
     }
 
-    async fn launch(&self, name: &str, view: &ProcessView, spec: ProcessSpec) -> Result<Process, Failure> {
+    async fn launch(&self, view: &ProcessView, spec: ProcessSpec) -> Result<Process, Failure> {
         let (engine, run) = (&self.shared.engine, self.shared.run);
         let options = engine.core().runs.get(&run).map(|active| Arc::clone(&active.start));
         let Some(start) = options else {
             return Err(Failure::internal(format!("run {run} is not in memory")));
         };
-        let env = environment::compose(&start.options, &spec.env, run, name).await?;
+        let env = environment::compose(&start.options, &spec.env, run).await?;
         let mut launch = spec.launch;
         let directory = view.directory.clone();
         let input = spec.stdin;
+        let stdin = directory.with_extension("stdin");
         if input.is_some() {
-            launch.stdin = Stdin::File("stdin".into());
+            launch.stdin = Stdin::File(stdin.clone().into());
         }
         let prepared = tokio::task::spawn_blocking(move || {
             // What is here from an attempt of which nothing ran is of no use to anybody.
@@ -317,9 +319,11 @@ impl RunContext {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
-            std::fs::create_dir_all(&directory)?;
+            if let Some(run) = directory.parent() {
+                std::fs::create_dir_all(run)?;
+            }
             match input {
-                Some(input) => std::fs::write(directory.join("stdin"), input.as_bytes()),
+                Some(input) => std::fs::write(stdin, input.as_bytes()),
                 None => Ok(()),
             }
         });
@@ -365,11 +369,14 @@ impl RunContext {
     }
 
     /// A process was lost: the run is interrupted, whatever its workflow thinks.
-    async fn lost<T>(&self, name: &str, lost: &Lost) -> Result<T, Failure> {
-        let failure = interrupted(name, lost);
-        let stored = failure.clone();
-        self.finish_step(name, |step, now| step.finish(now, StepState::Interrupted, None, Some(stored))).await?;
+    async fn lost<T>(&self, name: &str, what: String) -> Result<T, Failure> {
+        let failure = interrupted(name, &what);
+        self.finish_lost(name, failure.clone()).await?;
         self.break_off(failure).await
+    }
+
+    async fn finish_lost(&self, name: &str, failure: Failure) -> Result<(), Failure> {
+        self.finish_step(name, |step, now| step.finish(now, StepState::Interrupted, None, Some(failure))).await
     }
 
     async fn finish_process(
@@ -432,9 +439,17 @@ enum Found {
     Ended(Ended),
 }
 
-fn interrupted(name: &str, lost: &Lost) -> Failure {
-    Failure::new(FailureKind::Interrupted, format!("the process of step {name:?} was lost: {lost}"))
+fn interrupted(name: &str, what: &str) -> Failure {
+    Failure::new(FailureKind::Interrupted, format!("the process of step {name:?} was lost: {what}"))
         .with_hint("`spindle run resume` takes the step up again")
+}
+
+fn describe(lost: &Lost) -> String {
+    let pid = lost.process.child.pid;
+    match lost.swept.len() {
+        0 => format!("its shim is gone without a record of how process {pid} ended"),
+        swept => format!("its shim is gone; of process {pid}, {swept} were left and have been killed"),
+    }
 }
 
 fn process_failed(error: impl std::error::Error) -> Failure {

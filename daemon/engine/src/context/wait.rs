@@ -167,6 +167,7 @@ impl RunContext {
             spec,
             options,
             origin: Origin::Parent { run, step: name.to_owned() },
+            lineage: Vec::new(),
             refuse_if_held: false,
         };
         let engine = &self.shared.engine;

@@ -174,6 +174,11 @@ impl<'a> Tx<'a> {
         {
             return Err(StartError::LeaseHeld { key: key.clone(), holder });
         }
+        if let Origin::Parent { run, .. } | Origin::Hook(run) = &new.run.origin
+            && let Some(ancestor) = self.core.runs.get(run)
+        {
+            new.run.lineage.clone_from(&ancestor.run.lineage);
+        }
         let verdict = self.predecessors(&new.start)?;
         new.run.state = RunState::accepted(!new.start.options.after.is_empty());
 
@@ -381,6 +386,19 @@ impl<'a> Tx<'a> {
         self.start_hooks(&run);
     }
 
+    /// Sets the alarm of a retry again, after a restart.
+    pub(crate) fn alarm(&mut self, run: RunId, at: Timestamp) {
+        self.after.push(After::Alarm(run, at));
+    }
+
+    /// Looks again, after a restart, whether a run's predecessors have ended.
+    pub(crate) fn look_at_predecessors(&mut self, run: RunId) {
+        let Some(start) = self.core.runs.get(&run).map(|active| Arc::clone(&active.start)) else { return };
+        if let Ok(Some(event)) = self.predecessors(&start) {
+            let _ = self.transition(run, event);
+        }
+    }
+
     /// A run that ends without ever having begun has nothing but its start to pack, which always
     /// fits the record. All others are packed by their tasks, who may write a file for it.
     fn pack_unbegun(&mut self, id: RunId) {
@@ -520,7 +538,7 @@ fn finished(run: &Run) -> Value {
         "failure": run.state.failure(),
         "exit_code": run.exit_code,
         "signal": run.signal,
-        "schedule": match run.origin { Origin::Schedule(id) => Some(id), _ => None },
+        "lineage": run.lineage,
     })
 }
 

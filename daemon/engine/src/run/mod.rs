@@ -11,4 +11,5 @@ pub use record::{Attempt, Run, Start, Step, StepKind, StepState, Usage};
 pub use request::{
     After, LeaseKey, OnInterrupt, Origin, RetryPolicy, Secret, SecretSource, StartOptions, StartRun, Variable,
 };
+pub use tables::BadRow;
 pub use state::{Effect, Ending, Refused, RunEvent, RunState, Status, Turn, Verdict, Wait, step};

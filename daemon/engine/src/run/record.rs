@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{LeaseKey, Origin, RunId, RunState, StartOptions};
 use crate::failure::Failure;
@@ -38,6 +39,8 @@ pub struct Run {
     pub begun: bool,
     /// Where it comes from.
     pub origin: Origin,
+    /// The schedules that led to it, oldest first: none of them is set off by its end.
+    pub lineage: Vec<Uuid>,
     /// The client's own id for the request.
     pub request_id: Option<String>,
     /// How the last process ended: its exit code.

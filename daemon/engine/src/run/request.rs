@@ -25,6 +25,8 @@ pub struct StartRun {
     pub options: StartOptions,
     /// Where the run comes from.
     pub origin: Origin,
+    /// The schedules that led to it, oldest first.
+    pub lineage: Vec<Uuid>,
     /// Refuse, instead of queueing, while another run holds one of its leases.
     pub refuse_if_held: bool,
 }

@@ -138,6 +138,9 @@ pub(crate) struct RunRow {
     /// The run whose end this one is a hook on.
     #[prost(bytes = "vec", tag = "24")]
     pub hook_of: Vec<u8>,
+    /// The ids of the schedules that led to the run, one after the other.
+    #[prost(bytes = "vec", tag = "25")]
+    pub lineage: Vec<u8>,
 }
 
 /// What is packed into the record of an ended run.
@@ -300,6 +303,7 @@ impl RunRow {
             parent_step,
             schedule,
             hook_of,
+            lineage: run.lineage.iter().flat_map(|id| *id.as_bytes()).collect(),
             request_id: run.request_id.clone(),
             exit_code: run.exit_code,
             signal: run.signal,
@@ -337,6 +341,7 @@ impl RunRow {
             interruptions: self.interruptions,
             begun: self.begun,
             origin,
+            lineage: self.lineage.as_chunks::<16>().0.iter().map(|id| Uuid::from_bytes(*id)).collect(),
             request_id: self.request_id.clone(),
             exit_code: self.exit_code,
             signal: self.signal,

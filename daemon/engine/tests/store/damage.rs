@@ -87,7 +87,10 @@ async fn a_person_can_accept_a_rolled_back_store_by_removing_the_watermark() {
     let mark = directory.path().join("watermark");
     let forged = fs::read_to_string(&mark).unwrap().replace("\"commits\":2", "\"commits\":9");
     fs::write(&mark, forged).unwrap();
-    assert!(findings(directory.path()).contains(&format!("To accept the store as it is, remove {}", mark.display())));
+    assert!(
+        findings(directory.path())
+            .contains(&format!("To accept the store as it is, remove {}", mark.display()))
+    );
 
     fs::remove_file(&mark).unwrap();
     let store = open(directory.path());
@@ -173,7 +176,10 @@ async fn a_row_that_does_not_decode_is_named_by_table_and_key() {
     store.write(batch).await.unwrap();
     drop(store);
     let message = findings(directory.path());
-    assert!(message.contains("table numbered, row 0100000000000000010000000000000002: its key is malformed"), "{message}");
+    assert!(
+        message.contains("table numbered, row 0100000000000000010000000000000002: its key is malformed"),
+        "{message}"
+    );
 
     let report = verify(directory.path(), TABLES, &options()).unwrap();
     assert_eq!(report.findings.len(), 1);
@@ -185,7 +191,10 @@ async fn rows_of_an_unknown_table_are_a_finding() {
     const FEWER: &[TableInfo] = &[TableInfo::of::<super::Named>()];
     let directory = unclean().await;
     let error = Store::open(directory.path(), FEWER, &options()).map(drop).unwrap_err().to_string();
-    assert!(error.contains("table unknown (0x01), row 010000000000000000: no table with this prefix is known"), "{error}");
+    assert!(
+        error.contains("table unknown (0x01), row 010000000000000000: no table with this prefix is known"),
+        "{error}"
+    );
     assert!(error.contains("and 395 more"), "{error}");
 }
 

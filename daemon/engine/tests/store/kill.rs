@@ -86,12 +86,16 @@ fn every_acknowledged_batch_survives_a_kill_and_no_batch_is_torn() {
         }
 
         let store = open(directory.path());
-        let whole: HashSet<_> = rows::<Numbered>(&store).into_iter().map(|(key, note)| (key, note.text)).collect();
+        let whole: HashSet<_> =
+            rows::<Numbered>(&store).into_iter().map(|(key, note)| (key, note.text)).collect();
         let halves = rows::<Named>(&store);
-        let named: HashSet<_> = halves.iter().map(|((_, number), note)| (*number, note.text.clone())).collect();
+        let named: HashSet<_> =
+            halves.iter().map(|((_, number), note)| (*number, note.text.clone())).collect();
         assert_eq!(whole, named, "round {round}: a batch is torn");
-        let present: HashSet<_> =
-            halves.iter().map(|((name, number), _)| (*number, name["writer ".len()..].parse().unwrap())).collect();
+        let present: HashSet<_> = halves
+            .iter()
+            .map(|((name, number), _)| (*number, name["writer ".len()..].parse().unwrap()))
+            .collect();
         assert!(promised.is_subset(&present), "round {round}: an acknowledged batch is missing");
         store.close().unwrap();
     }

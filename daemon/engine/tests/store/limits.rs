@@ -21,7 +21,9 @@ async fn a_batch_with_a_value_that_is_too_large_is_refused_as_a_whole() {
     let mut batch = put(1, "small");
     batch.put::<Numbered>(&2, &note_of(MAX_VALUE_BYTES + 1));
     let error = store.write(batch).await.unwrap_err();
-    assert!(matches!(error, StoreError::ValueTooLarge { table: "numbered", size, .. } if size == MAX_VALUE_BYTES + 1));
+    assert!(
+        matches!(error, StoreError::ValueTooLarge { table: "numbered", size, .. } if size == MAX_VALUE_BYTES + 1)
+    );
     assert_eq!(rows::<Numbered>(&store), []);
     store.write(put(3, "the store goes on")).await.unwrap();
 }

@@ -60,7 +60,8 @@ impl Table for Mixed {
     type Value = Note;
 }
 
-const TABLES: &[TableInfo] = &[TableInfo::of::<Numbered>(), TableInfo::of::<Named>(), TableInfo::of::<Mixed>()];
+const TABLES: &[TableInfo] =
+    &[TableInfo::of::<Numbered>(), TableInfo::of::<Named>(), TableInfo::of::<Mixed>()];
 
 /// Small, so that tests run on small disks.
 fn options() -> Options {

@@ -92,7 +92,8 @@ async fn the_lines_of_an_export_are_stable() {
     let id = store.id();
     store.close().unwrap();
     let text = fs::read_to_string(exported(directory.path())).unwrap();
-    let lines: Vec<_> = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()).collect();
+    let lines: Vec<_> =
+        text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()).collect();
     let test = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
     assert_eq!(lines[0], serde_json::json!({"kind": "store", "format": 1, "store": id, "commits": 2}));
     assert_eq!(lines[1], serde_json::json!({"kind": "blob", "blob": test, "data": "74657374"}));
@@ -100,7 +101,10 @@ async fn the_lines_of_an_export_are_stable() {
         "kind": "row", "table": "numbered", "key": "0000000000000102", "version": 1, "value": "0a0474657874"
     });
     assert_eq!(lines[2], row);
-    assert_eq!((&lines[3]["kind"], &lines[3]["rows"], &lines[3]["blobs"]), (&"end".into(), &1.into(), &1.into()));
+    assert_eq!(
+        (&lines[3]["kind"], &lines[3]["rows"], &lines[3]["blobs"]),
+        (&"end".into(), &1.into(), &1.into())
+    );
     assert_eq!(lines.len(), 4);
 }
 
@@ -127,9 +131,18 @@ async fn a_changed_export_is_refused() {
     assert_ne!(other_row, text);
     assert!(refused(other_row.as_bytes()).contains("the checksum is not that"));
     assert!(refused(text.replacen("\"format\":1", "\"format\":2", 1).as_bytes()).contains("it has format 2"));
-    assert!(refused(text.replace("\"numbered\"", "\"unknown\"").as_bytes()).contains("table unknown is not known"));
-    assert!(refused(text.replacen("\"data\":\"61", "\"data\":\"62", 1).as_bytes()).contains("not what its name says"));
-    assert!(refused(text.replace("\"version\":1", "\"version\":2").as_bytes()).contains("its schema version is 2"));
+    assert!(
+        refused(text.replace("\"numbered\"", "\"unknown\"").as_bytes())
+            .contains("table unknown is not known")
+    );
+    assert!(
+        refused(text.replacen("\"data\":\"61", "\"data\":\"62", 1).as_bytes())
+            .contains("not what its name says")
+    );
+    assert!(
+        refused(text.replace("\"version\":1", "\"version\":2").as_bytes())
+            .contains("its schema version is 2")
+    );
     assert!(refused((text.clone() + &text).as_bytes()).contains("there is more after the end"));
     assert!(refused(b"{}\n").contains("line 1"));
     assert!(refused(b"\0\xff\n").contains("line 1"));
