@@ -4,11 +4,13 @@ use std::fs::{self, File};
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use uuid::Uuid;
 
 use super::error::StoreError;
 use super::files;
+use super::spill::Spill;
 use super::table::META_PREFIX;
 
 /// The row of the commit counter, eight bytes, big-endian.
@@ -30,6 +32,7 @@ pub(super) struct Database {
     /// sled's own data file, opened once more: on Linux sled's flush is only `sync_file_range`, which neither
     /// waits for the disk's cache nor writes the file's size.
     data: File,
+    spill: Mutex<Spill>,
     path: PathBuf,
 }
 
@@ -62,7 +65,7 @@ impl Database {
         File::open(&settings).and_then(|file| file.sync_all()).map_err(StoreError::io("sync", &settings))?;
         data.sync_all().map_err(StoreError::io("sync", &data_path))?;
         files::sync_directory(path)?;
-        Ok(Self { tree, data, path: path.to_owned() })
+        Ok(Self { tree, data, spill: Mutex::new(Spill::open(path)?), path: path.to_owned() })
     }
 
     /// The database's identity; `None` if there is not a single row.
@@ -116,8 +119,18 @@ impl Database {
 
     /// Returns when all that was applied is on the disk.
     pub(super) fn make_durable(&self) -> Result<(), StoreError> {
+        let mut spill = self.spill.lock().unwrap_or_else(PoisonError::into_inner);
+        // Before the flush, so that the log never points to a file that may be lost; and after it, because
+        // readers, too, make sled rewrite pages.
+        spill.sync()?;
         guarded("flush", &self.path, || self.tree.flush())?;
+        spill.sync()?;
         self.data.sync_data().map_err(StoreError::io("sync", &self.path.join("db")))
+    }
+
+    /// How many files of spilled pages were synced.
+    pub(super) fn spilled(&self) -> u64 {
+        self.spill.lock().unwrap_or_else(PoisonError::into_inner).count()
     }
 
     fn malformed(&self, detail: &str) -> StoreError {
@@ -187,8 +200,8 @@ fn guarded<T>(
     // Unwind safety: after a failed write nothing is written any more, and reads are checked row by row.
     let detail = match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => return Ok(value),
-        Ok(Err(sled::Error::Io(source))) => {
-            return Err(StoreError::Io { action, path: path.to_owned(), source });
+        Ok(Err(sled::Error::Io(cause))) => {
+            return Err(StoreError::Io { action, path: path.to_owned(), cause });
         }
         Ok(Err(error)) => error.to_string(),
         Err(panic) => panic

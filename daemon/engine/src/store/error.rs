@@ -10,18 +10,20 @@ use super::hex::hex;
 use super::table::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 
 /// An operation on the store failed.
+///
+/// Each message is complete by itself: it includes its cause, which is therefore no `source()`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// A file operation failed.
-    #[error("cannot {action} {}", path.display())]
+    #[error("cannot {action} {}: {cause}", path.display())]
     Io {
         /// What was attempted, such as `create`.
         action: &'static str,
         /// On which file or directory.
         path: PathBuf,
         /// Why it failed.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The database library failed or panicked.
     #[error("cannot {action} the database {}: {detail}", path.display())]
@@ -81,7 +83,6 @@ pub enum StoreError {
         /// The row's key, as hexadecimal digits, with the table's prefix byte.
         key: String,
         /// Why it cannot be read.
-        #[source]
         problem: RowProblem,
     },
     /// The store was laid out by a newer version of the program.
@@ -129,10 +130,11 @@ pub enum StoreError {
         /// The table named second.
         second: &'static str,
     },
-    /// A write failed earlier (a full disk, say). What was acknowledged before is safe and can be read; to
-    /// write again, the cause must be removed and the store opened anew.
+    /// A write failed earlier (a full disk, say). What was acknowledged before is safe, and can be read but
+    /// for rows next to those of the failed write, whose reads fail as well; to write again, the cause must be
+    /// removed and the store opened anew. Whether the failed batch itself is there then is not known now.
     #[error("the store takes no more changes, since one failed: {0}")]
-    ReadOnly(#[source] Arc<StoreError>),
+    ReadOnly(Arc<StoreError>),
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
@@ -194,14 +196,14 @@ pub enum RowProblem {
     },
     /// The value is not the table's message.
     #[error("its message is malformed: {0}")]
-    Message(#[source] prost::DecodeError),
+    Message(prost::DecodeError),
 }
 
 impl StoreError {
     /// For `map_err` on file operations.
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io { action, path, source }
+        move |cause| Self::Io { action, path, cause }
     }
 
     pub(super) fn row(table: &'static str, key: &[u8], problem: RowProblem) -> Self {

@@ -70,6 +70,8 @@ pub struct Stats {
     pub batches: u64,
     /// Syncs of the database's file.
     pub syncs: u64,
+    /// Further files that were synced, because the database moved a large page into them.
+    pub spills: u64,
     /// The longest that a batch took from being applied to being durable.
     pub longest_flush: Duration,
 }
@@ -213,6 +215,7 @@ impl Store {
             commits: gauges.commits.load(Ordering::Relaxed),
             batches: gauges.batches.load(Ordering::Relaxed),
             syncs: gauges.syncs.load(Ordering::Relaxed),
+            spills: gauges.spills.load(Ordering::Relaxed),
             longest_flush: Duration::from_micros(gauges.longest_flush_micros.load(Ordering::Relaxed)),
         }
     }

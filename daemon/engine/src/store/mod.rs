@@ -4,13 +4,14 @@
 //! [`Batch`] and hand it to [`Store::commit`]; one thread merges what waits, makes it durable and answers.
 //! This is the only module that knows sled. What it does about sled's weaknesses:
 //!
-//! - [`handle`](Store): the handle that the rest of the engine holds; [`Permit`] and [`Ticket`];
+//! - `handle`: the handle that the rest of the engine holds ([`Store`], [`Permit`], [`Ticket`]);
 //! - `writer`: the store thread: one flush and one `fdatasync` for all that waits, then the answers;
 //! - `watchdog`: aborts the process when a flush hangs, because a kill is safe and a deadlock is not;
 //! - `open`: lock, space floor, half-written snapshots, and what an unclean end asks for;
 //! - `watermark`: the small file beside the store that shows when commits went missing;
 //! - `check`: reads every row after an unclean end and for `spindle daemon verify`;
 //! - `transfer`: export and import as JSON lines;
+//! - `spill`: syncs the files that sled moves large pages into, which sled itself does not;
 //! - `blob`: content-addressed files for what is too large for a row;
 //! - `key`, `table`, `batch`, `reader`: the typed face of the rows.
 
@@ -25,6 +26,7 @@ mod hex;
 mod key;
 mod open;
 mod reader;
+mod spill;
 mod table;
 mod transfer;
 mod watchdog;

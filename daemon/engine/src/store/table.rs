@@ -10,8 +10,8 @@ use super::key::Key;
 
 /// The most bytes a row's message may have. Larger things go into [`Blobs`](super::Blobs).
 ///
-/// sled moves a page of about 128 KiB or more into a file of its own that it never syncs, and a page holds up
-/// to twenty rows before it is split.
+/// A page of the database holds sixteen rows and is rewritten as a whole; past about 128 KiB it becomes a file
+/// of its own, which costs a further sync.
 pub const MAX_VALUE_BYTES: usize = 8 * 1024;
 
 /// The most bytes an encoded key may have, the table's prefix byte included.

@@ -59,6 +59,7 @@ pub(super) struct Gauges {
     pub(super) commits: AtomicU64,
     pub(super) batches: AtomicU64,
     pub(super) syncs: AtomicU64,
+    pub(super) spills: AtomicU64,
     pub(super) longest_flush_micros: AtomicU64,
 }
 
@@ -177,6 +178,7 @@ impl Writer {
         self.gauges.longest_flush_micros.fetch_max(micros, Ordering::Relaxed);
         self.gauges.batches.fetch_add(1, Ordering::Relaxed);
         self.gauges.syncs.fetch_add(1, Ordering::Relaxed);
+        self.gauges.spills.store(self.database.spilled(), Ordering::Relaxed);
         Ok(())
     }
 
