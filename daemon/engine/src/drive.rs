@@ -21,6 +21,7 @@ const SETTLE: Duration = Duration::from_secs(30);
 pub(crate) async fn drive(engine: Engine, run: RunId, seen: tokio::sync::watch::Receiver<Seen>) {
     let Some((record, start)) = engine.active(run) else { return };
     let context = RunContext::new(engine.clone(), run, seen);
+    engine.show_processes(run, context.processes());
     let mut result = work(&engine, &context, &record, &start).await;
     if let Err(failure) = context.close().await {
         // A replay that did not do what is stored cannot be trusted in its result either, unless
@@ -76,7 +77,7 @@ fn verdict(engine: &Engine, run: RunId, start: &Start, outcome: Result<(), Failu
         return if policy == OnInterrupt::Resume && may { Verdict::GoOn(failure) } else { Verdict::Hold(failure) };
     }
     // Good enough to spread attempts, and nothing is decided by it that a replay would repeat.
-    let jitter = f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
+    let jitter = f64::from(uuid::Uuid::now_v7().as_fields().3[7]) / f64::from(u8::MAX);
     match start.options.retry.pause_after(record.attempt, &failure, jitter) {
         Some(pause) => {
             let pause = jiff::SignedDuration::try_from(pause).unwrap_or(jiff::SignedDuration::from_secs(300));

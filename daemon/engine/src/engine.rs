@@ -1,5 +1,6 @@
 //! The engine's handle: what the daemon's faces call.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,7 +19,7 @@ use crate::event::{EventLog, EventStream, Token, WatchError};
 use crate::failure::{Failure, FailureKind};
 use crate::files::{RunFiles, VALUE_LIMIT};
 use crate::logs::LogHub;
-use crate::process::{Exit, Supervisor};
+use crate::process::{Exit, Process, Supervisor};
 use crate::run::tables::{StartRow, StepRow, to_json};
 use crate::run::{
     Ending, LeaseKey, Refused, Run, RunEvent, RunId, RunState, Start, StartRun, Step, StepKind, StepState,
@@ -449,6 +450,24 @@ impl Engine {
             Ok(Stored { row: StepRow::new(run, &step, &files)?, step })
         });
         made.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Lets the sign of life of a run be looked up.
+    pub(crate) fn show_processes(&self, run: RunId, processes: watch::Receiver<HashMap<String, Process>>) {
+        if let Some(active) = self.core().runs.get_mut(&run) {
+            active.processes = Some(processes);
+        }
+    }
+
+    /// The processes of a run that has a task.
+    pub(crate) fn live(&self, run: RunId) -> Option<Vec<Process>> {
+        let processes = self.core().runs.get(&run)?.processes.clone()?;
+        let live = processes.borrow().values().cloned().collect();
+        Some(live)
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.shared.registry
     }
 
     pub(crate) fn set_pid(&self, run: RunId, step: &str, pid: Option<i32>) {

@@ -84,7 +84,7 @@ impl Engine {
                 .map_err(|error| crate::store::StoreError::Io {
                     action: "create the directory of runs in",
                     path: setup.state_dir.clone(),
-                    source: error,
+                    cause: error,
                 })?;
             let core = load(&store, &files, Arc::new(setup.settings))?;
             Ok::<_, RunError>((store, files, core))

@@ -42,7 +42,7 @@ struct Shared {
     seen: watch::Receiver<Seen>,
     replay: Mutex<Replay>,
     /// Processes under way, by step.
-    live: watch::Sender<HashMap<String, Arc<Process>>>,
+    live: watch::Sender<HashMap<String, Process>>,
     /// Why the replay cannot go on, once it cannot.
     broken: watch::Sender<Option<Failure>>,
     /// The workflow has returned: background processes are to end.
@@ -170,6 +170,11 @@ impl RunContext {
         let steps = active.steps.iter().map(|stored| &stored.step);
         let live = steps.filter(|step| !step.archived && step.kind != StepKind::Checkpoint);
         live.filter(|step| !visited.contains(&step.name)).map(|step| step.name.clone()).collect()
+    }
+
+    /// The processes under way, by step.
+    pub(crate) fn processes(&self) -> watch::Receiver<HashMap<String, Process>> {
+        self.shared.live.subscribe()
     }
 
     /// Resolves, with the reason, when the replay has broken off.

@@ -221,7 +221,7 @@ impl RunContext {
         let found = match found {
             Some(found) => found,
             None => match self.launch(&view, spec).await {
-                Ok(process) => Found::Alive(Arc::new(process)),
+                Ok(process) => Found::Alive(process),
                 Err(failure) => {
                     let stored = failure.clone();
                     let state = state_after(&failure);
@@ -233,7 +233,7 @@ impl RunContext {
         if let Found::Alive(process) = &found {
             self.shared.engine.set_pid(self.shared.run, name, process.pid());
             self.shared.live.send_modify(|live| {
-                live.insert(name.to_owned(), Arc::clone(process));
+                live.insert(name.to_owned(), process.clone());
             });
         }
         Ok((found, view))
@@ -293,7 +293,7 @@ impl RunContext {
         let adoption = self.shared.engine.supervisor().adopt(&view.directory).await.map_err(process_failed)?;
         Ok(match adoption {
             Adoption::NothingRan => None,
-            Adoption::Alive(process) => Some(Found::Alive(Arc::new(process))),
+            Adoption::Alive(process) => Some(Found::Alive(process)),
             Adoption::Exited(exit) => Some(Found::Ended(Ended::Exited(exit))),
             Adoption::Lost(lost) => Some(Found::Ended(Ended::Lost(lost))),
         })
@@ -435,7 +435,7 @@ impl RunContext {
 
 /// A process that was started or found.
 enum Found {
-    Alive(Arc<Process>),
+    Alive(Process),
     Ended(Ended),
 }
 

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::approval::Approval;
+use crate::process::Process;
 use crate::run::tables::{Payload, StartRow, StepRow};
 use crate::run::{LeaseKey, Origin, Run, RunId, RunState, Start, Status, Step, Turn};
 use crate::settings::Settings;
@@ -65,6 +66,8 @@ pub(crate) struct Active {
     pub(crate) output: Option<Payload>,
     /// Start and steps as they are packed, once the run is about to end.
     pub(crate) packed: Option<Payload>,
+    /// Processes under way, by step, while the run has a task.
+    pub(crate) processes: Option<watch::Receiver<HashMap<String, Process>>>,
     /// Set once the run has a task.
     pub(crate) has_task: bool,
     /// What may be seen of it. The run's task and those who wait for its end follow it.
@@ -95,7 +98,7 @@ pub(crate) struct Stored {
 impl Active {
     pub(crate) fn new(run: Run, start: Arc<Start>, start_row: StartRow, steps: Vec<Stored>) -> Self {
         let (seen, _) = watch::channel(Seen::of(&run));
-        Self { run, start, start_row, steps, output: None, packed: None, has_task: false, seen }
+        Self { run, start, start_row, steps, output: None, packed: None, processes: None, has_task: false, seen }
     }
 
     /// The step of this name that is part of the replay.

@@ -20,7 +20,7 @@ use crate::run::tables::{
     Starts, Steps,
 };
 use crate::run::{
-    self, Effect, LeaseKey, Origin, Refused, Run, RunEvent, RunId, RunState, Start, Status, Step, StepKind, StepState,
+    self, Effect, LeaseKey, Origin, Refused, Run, RunEvent, RunId, RunState, Start, Status, StepKind, StepState,
     Turn, Wait,
 };
 use crate::store::{Batch, Permit, Store, StoreError};

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::RunId;
 use crate::failure::{Failure, FailureKind};
 
 /// Where a run is. Each variant carries what only makes sense in it.
@@ -80,7 +81,7 @@ pub enum Wait {
     /// The end of a child run.
     Child {
         /// The child's id.
-        run: Uuid,
+        run: RunId,
     },
 }
 

@@ -82,7 +82,6 @@ impl Blobs {
         for leftover in entries(&writing)? {
             files::remove_if_there(&leftover)?;
         }
-        files::sync_directory(directory)?;
         Ok(Self { root, writing: Arc::default() })
     }
 
@@ -110,7 +109,6 @@ impl Blobs {
                 | StoreError::BlobTooLarge { .. },
             ) => {
                 files::create_private_directory(directory)?;
-                files::sync_directory(&self.root)?;
                 let number = self.writing.fetch_add(1, Ordering::Relaxed);
                 let temporary = self.root.join(WRITING).join(number.to_string());
                 files::write_via(&temporary, &path, |file| {
@@ -119,6 +117,8 @@ impl Blobs {
             }
             Err(error) => return Err(error),
         }
+        // The subdirectory may have been made just now, by this call or by another one that has not synced it.
+        files::sync_directory(&self.root)?;
         Ok(id)
     }
 

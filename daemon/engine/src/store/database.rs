@@ -200,8 +200,8 @@ fn guarded<T>(
     // Unwind safety: after a failed write nothing is written any more, and reads are checked row by row.
     let detail = match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => return Ok(value),
-        Ok(Err(sled::Error::Io(source))) => {
-            return Err(StoreError::Io { action, path: path.to_owned(), source });
+        Ok(Err(sled::Error::Io(cause))) => {
+            return Err(StoreError::Io { action, path: path.to_owned(), cause });
         }
         Ok(Err(error)) => error.to_string(),
         Err(panic) => panic

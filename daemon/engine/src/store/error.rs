@@ -130,8 +130,9 @@ pub enum StoreError {
         /// The table named second.
         second: &'static str,
     },
-    /// A write failed earlier (a full disk, say). What was acknowledged before is safe and can be read; to
-    /// write again, the cause must be removed and the store opened anew.
+    /// A write failed earlier (a full disk, say). What was acknowledged before is safe, and can be read but
+    /// for rows next to those of the failed write, whose reads fail as well; to write again, the cause must be
+    /// removed and the store opened anew. Whether the failed batch itself is there then is not known now.
     #[error("the store takes no more changes, since one failed: {0}")]
     ReadOnly(Arc<StoreError>),
     /// The store was closed.

@@ -47,13 +47,22 @@ pub(super) fn sync_directory(path: &Path) -> Result<(), StoreError> {
     File::open(shown).and_then(|directory| directory.sync_all()).map_err(StoreError::io("sync", shown))
 }
 
-/// Creates a directory that only this user may enter, and its parents.
+/// Creates a directory that only this user may enter, and its parents, durably.
 pub(super) fn create_private_directory(path: &Path) -> Result<(), StoreError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().unwrap_or(Path::new(""));
+    if !parent.as_os_str().is_empty() {
+        create_private_directory(parent)?;
+    }
     let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(StoreError::io("create", path))
+    match builder.create(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        created => created.map_err(StoreError::io("create", path)).and_then(|()| sync_directory(parent)),
+    }
 }
 
 /// Removes a file that may be missing.

@@ -67,6 +67,7 @@ pub(super) fn database_path(directory: &Path) -> PathBuf {
 
 /// Opens or creates the store in `directory`, and marks it as in use.
 pub(super) fn open(directory: &Path, tables: Tables, options: &Options) -> Result<Opened, StoreError> {
+    files::create_private_directory(directory)?;
     let lock = lock(directory)?;
     require_space(directory, options.free_space_floor)?;
     let mark_path = watermark::path(directory);
@@ -166,9 +167,8 @@ fn damaged(directory: &Path, findings: Vec<Finding>) -> StoreError {
     StoreError::Damaged { path: directory.to_owned(), findings }
 }
 
-/// Claims the directory, creating it when needed.
+/// Claims the directory, which must be there.
 pub(super) fn lock(directory: &Path) -> Result<Lock, StoreError> {
-    files::create_private_directory(directory)?;
     let path = directory.join("lock");
     let mut file = OpenOptions::new()
         .read(true)

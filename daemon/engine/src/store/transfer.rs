@@ -142,6 +142,7 @@ pub fn import(
 ) -> Result<Transferred, StoreError> {
     let tables = Tables::new(tables)?;
     let file = File::open(from).map_err(StoreError::io("open", from))?;
+    files::create_private_directory(directory)?;
     let _lock = open::lock(directory)?;
     open::require_space(directory, options.free_space_floor)?;
     let (mark, place) = (watermark::path(directory), open::database_path(directory));

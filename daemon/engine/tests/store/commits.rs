@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::process::Command;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use engine::store::{Batch, Options, Order, Store, StoreError};
-use rustix::fs::{CWD, FileType, Mode};
 use tempfile::tempdir;
 use tokio::task::JoinHandle;
 
@@ -21,10 +21,10 @@ struct Busy {
 }
 
 impl Busy {
-    async fn make(store: &Store, directory: &Path) -> Self {
+    fn make(store: &Store, directory: &Path) -> Self {
         let to = directory.join("export");
         let pipe = directory.join("export.tmp");
-        rustix::fs::mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         // Polled once, the export is queued before anything that comes after this.
         let mut export = Box::pin({
             let store = store.clone();
@@ -45,7 +45,7 @@ impl Busy {
 async fn a_hundred_waiting_batches_share_one_sync() {
     let directory = tempdir().unwrap();
     let store = open(&directory.path().join("store"));
-    let busy = Busy::make(&store, directory.path()).await;
+    let busy = Busy::make(&store, directory.path());
     let mut tickets = Vec::new();
     for number in 0..100 {
         tickets.push(store.commit(store.reserve().await.unwrap(), put(number, "waits")));
@@ -64,7 +64,7 @@ async fn a_hundred_waiting_batches_share_one_sync() {
 async fn at_most_five_hundred_operations_are_merged() {
     let directory = tempdir().unwrap();
     let store = open(&directory.path().join("store"));
-    let busy = Busy::make(&store, directory.path()).await;
+    let busy = Busy::make(&store, directory.path());
     let mut tickets = Vec::new();
     for number in 0..6_u64 {
         let mut batch = Batch::new();
@@ -85,7 +85,7 @@ async fn at_most_five_hundred_operations_are_merged() {
 async fn batches_are_applied_in_the_order_of_their_commits() {
     let directory = tempdir().unwrap();
     let store = open(&directory.path().join("store"));
-    let busy = Busy::make(&store, directory.path()).await;
+    let busy = Busy::make(&store, directory.path());
     let mut permits = Vec::new();
     for _ in 0..3 {
         permits.push(store.reserve().await.unwrap());

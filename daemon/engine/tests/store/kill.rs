@@ -12,7 +12,7 @@ use super::{Named, Note, Numbered, open, rows};
 
 const DIRECTORY: &str = "STORE_TEST_KILLED_CHILD";
 const ROUNDS: u64 = 24;
-const WRITERS: u64 = 4;
+const WRITERS: u8 = 4;
 
 /// Not a test by itself: what the killed process runs. Each writer counts up; a batch holds the count twice,
 /// and what is acknowledged is printed.
@@ -21,12 +21,12 @@ const WRITERS: u64 = 4;
 async fn child_that_commits_until_it_is_killed() {
     let Some(directory) = std::env::var_os(DIRECTORY) else { return };
     let store = open(Path::new(&directory));
-    let start = rows::<Numbered>(&store).len() as u64;
+    let start = rows::<Numbered>(&store).last().map_or(0, |(number, _)| number + 1);
     let mut writers = tokio::task::JoinSet::new();
     for writer in 0..WRITERS {
         let store = store.clone();
         writers.spawn(async move {
-            for number in (start + writer..).step_by(WRITERS as usize) {
+            for number in (start + u64::from(writer)..).step_by(WRITERS.into()) {
                 let mut batch = Batch::new();
                 // Some rows are so large that sled spills their pages.
                 let size = if number % 7 == 0 { 8000 } else { 20 };
