@@ -143,7 +143,7 @@ pub enum Notice {
         /// Why.
         problem: String,
     },
-    /// A start failed and will be tried again. Told for the first attempt only.
+    /// A start failed and will be tried again. Told when it fails first, and when the reason changes.
     Failed {
         /// What made the schedule fire.
         cause: Cause,

@@ -27,9 +27,10 @@ const MOST_COUNTED: usize = 10_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, prost::Enumeration)]
 #[repr(i32)]
 pub enum Missed {
-    /// One run stands for them all.
+    /// The latest fires, and stands for them all.
     Once = 0,
-    /// Each gets its run, oldest first; the latest [`MOST_MADE_UP`] of them.
+    /// Each fires, oldest first; the latest [`MOST_MADE_UP`] of them. The overlap policy applies to
+    /// each: with [`Overlap::Skip`], those that follow while the first runs are dropped.
     All = 1,
     /// They are forgotten.
     Skip = 2,

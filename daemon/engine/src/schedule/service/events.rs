@@ -145,11 +145,11 @@ impl Scheduler {
             Err(error) => {
                 let mut failed = schedule.clone();
                 failed.last_error = Some(error.to_string());
-                let notice = self.inbox.backoff.is_none().then(|| Notice::Failed {
+                let notice = Notice::Failed {
                     cause,
                     problem: error.to_string(),
-                });
-                self.store_failure(&schedule, &failed, notice.as_slice(), &error)
+                };
+                self.store_failure(&schedule, &failed, &[notice], &error)
                     .await;
                 self.book.put(failed);
                 Err(error)

@@ -41,15 +41,12 @@ impl Scheduler {
             Err(error) => {
                 // Exactly this occurrence is tried again, whatever else comes due meanwhile: its run
                 // may have been started without our hearing of it.
-                let first = schedule.pending.is_none();
                 advanced.pending = Some(occurrence);
                 advanced.last_error = Some(error.to_string());
-                if first {
-                    notices.push(Notice::Failed {
-                        cause: Cause::Time(occurrence),
-                        problem: error.to_string(),
-                    });
-                }
+                notices.push(Notice::Failed {
+                    cause: Cause::Time(occurrence),
+                    problem: error.to_string(),
+                });
                 self.store_failure(&schedule, &advanced, &notices, &error)
                     .await;
                 let backoff = Backoff::after(backoff, self.clock.now());

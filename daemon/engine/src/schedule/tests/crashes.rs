@@ -135,7 +135,8 @@ proptest! {
     #[test]
     fn under_all_a_life_full_of_crashes_fires_what_an_undisturbed_one_fires(
         trigger in trigger(),
-        steps in prop::collection::vec(step(), 0..14),
+        // So few that not even all of them together miss more than are made up for.
+        steps in prop::collection::vec(step(), 0..12),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {

@@ -1,6 +1,8 @@
 //! The times at which triggers come due, and what is said about triggers that are wrong.
 #![allow(clippy::unwrap_used)]
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn at(text: &str) -> Timestamp {
@@ -266,5 +268,69 @@ fn durations_are_read_as_people_write_them() {
     }
     for text in ["", "5", "soon", "1month"] {
         assert!(parse_duration(text).is_err(), "{text}");
+    }
+}
+
+fn any_trigger() -> impl Strategy<Value = Trigger> {
+    let field = |choices: &[&'static str]| prop::sample::select(choices.to_vec());
+    let zone = field(&[
+        "UTC",
+        "Europe/Berlin",
+        "America/New_York",
+        "Australia/Lord_Howe",
+        "Asia/Beirut",
+        "Pacific/Apia",
+    ]);
+    let minute = field(&["0", "30", "*/20", "15,45", "*"]);
+    let hour = field(&["*", "2", "1,2,3", "0", "*/2", "23"]);
+    let day = field(&["* * *", "* * SUN", "1 * *", "L * *", "29-31 3,10,12 *"]);
+    let cron = (minute, hour, day, zone).prop_map(|(minute, hour, day, zone)| {
+        Trigger::Cron(Cron::new(&format!("{minute} {hour} {day}"), zone).unwrap())
+    });
+    let every = (1..100_000i64, 0..=100i64).prop_map(|(seconds, share)| {
+        let interval = SignedDuration::from_secs(seconds);
+        let jitter = SignedDuration::from_millis(seconds * share * 10);
+        Trigger::Every(Every::new(interval, jitter, Timestamp::UNIX_EPOCH).unwrap())
+    });
+    prop_oneof![3 => cron, 1 => every]
+}
+
+/// Times of the years 2011 to 2026, more often than not near a change of the clocks.
+fn any_time() -> impl Strategy<Value = Timestamp> {
+    let changes = prop::sample::select(vec![
+        "2011-12-30T10:00:00Z", // Apia leaves out a day
+        "2026-03-08T07:00:00Z", // New York
+        "2026-03-28T22:00:00Z", // Beirut
+        "2026-03-29T01:00:00Z", // Berlin
+        "2026-04-04T15:00:00Z", // Lord Howe
+        "2026-10-03T15:30:00Z",
+        "2026-10-25T01:00:00Z",
+        "2026-11-01T06:00:00Z",
+    ]);
+    let hours = -10_800_000_000i64..10_800_000_000; // three, in microseconds
+    let near = (changes, hours)
+        .prop_map(|(change, micros)| at(change) + SignedDuration::from_micros(micros));
+    let anywhere = (1_300_000_000..1_790_000_000i64)
+        .prop_map(|second| Timestamp::from_second(second).unwrap());
+    prop_oneof![3 => near, 1 => anywhere]
+}
+
+proptest! {
+    /// The next time does not depend on when one asks, as long as it has not come.
+    #[test]
+    fn asking_at_any_moment_before_the_next_time_finds_it(
+        trigger in any_trigger(),
+        start in any_time(),
+        per_mille in 0..1000i64,
+    ) {
+        let id = Uuid::from_u128(7);
+        let next = trigger.next_after(id, start).unwrap();
+        prop_assert!(next > start);
+        let part = next.duration_since(start).as_nanos() * i128::from(per_mille) / 1000;
+        let later = start + SignedDuration::from_nanos_i128(part);
+        prop_assert_eq!(trigger.next_after(id, later), Some(next));
+        let just_before = next - SignedDuration::from_nanos(1);
+        prop_assert_eq!(trigger.next_after(id, just_before), Some(next));
+        prop_assert!(trigger.next_after(id, next).is_none_or(|after| after > next));
     }
 }
