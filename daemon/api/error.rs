@@ -1,0 +1,155 @@
+//! How errors of the domain look on the wire: a code, a machine-readable reason, and advice.
+
+use std::collections::HashMap;
+use std::error::Error;
+
+use engine::schedule::ScheduleError;
+use engine::{Failure, RunError, StartError, WatchError};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// The domain of all reasons.
+const DOMAIN: &str = "spindle";
+
+/// A status with a reason from the list in `run.proto`, and what to do about it.
+pub(super) fn status(code: Code, reason: &str, message: impl Into<String>, hint: &str) -> Status {
+    status_with(code, reason, message, hint, HashMap::new())
+}
+
+fn status_with(
+    code: Code,
+    reason: &str,
+    message: impl Into<String>,
+    hint: &str,
+    metadata: HashMap<String, String>,
+) -> Status {
+    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
+    if !hint.is_empty() {
+        details.set_localized_message("en", hint);
+    }
+    Status::with_error_details(code, message, details)
+}
+
+/// An argument that makes no sense.
+pub(super) fn invalid(reason: &str, message: impl Into<String>) -> Status {
+    status(Code::InvalidArgument, reason, message, "")
+}
+
+/// The error and what is behind it, in one line.
+pub(super) fn whole(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // Transparent variants say the same twice.
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+fn store_failed(error: &dyn Error) -> Status {
+    let hint = "processes go on with their shims; mend the cause (a full disk?) and restart the daemon";
+    status(Code::Unavailable, "STORE_FAILED", whole(error), hint)
+}
+
+/// A failure that a workflow found in a spec.
+pub(super) fn refused(failure: &Failure) -> Status {
+    let hint = failure.hint.clone().unwrap_or_default();
+    status(Code::InvalidArgument, "INVALID_SPEC", failure.message.clone(), &hint)
+}
+
+pub(super) fn from_run(error: RunError) -> Status {
+    let text = whole(&error);
+    match error {
+        RunError::NotFound(_) => {
+            status(Code::NotFound, "RUN_NOT_FOUND", text, "`spindle run ls` lists the runs")
+        }
+        RunError::Ambiguous { candidates, .. } => {
+            let ids: Vec<_> = candidates.iter().map(ToString::to_string).collect();
+            let metadata = HashMap::from([("candidates".to_owned(), ids.join(","))]);
+            status_with(Code::InvalidArgument, "AMBIGUOUS_ID", text, "type more of the id", metadata)
+        }
+        RunError::InvalidId(_) => invalid("INVALID_ID", text),
+        RunError::Refused(_) => status(Code::FailedPrecondition, "WRONG_STATE", text, ""),
+        RunError::LeaseHeld { holder, .. } => {
+            let metadata = HashMap::from([("holder".to_owned(), holder.to_string())]);
+            let hint = "wait for that run, or cancel it: `spindle lease show` says more";
+            status_with(Code::FailedPrecondition, "LEASE_HELD", text, hint, metadata)
+        }
+        RunError::NoApproval(_) => {
+            status(Code::NotFound, "APPROVAL_NOT_FOUND", text, "`spindle approval ls` lists those that wait")
+        }
+        RunError::NoLease(_) => {
+            status(Code::NotFound, "LEASE_NOT_FOUND", text, "`spindle lease ls` lists the leases")
+        }
+        RunError::BadRow(_) => {
+            status(Code::DataLoss, "STORE_FAILED", text, "`spindle daemon verify` lists all that is damaged")
+        }
+        RunError::Store(error) => store_failed(&error),
+        RunError::Closed => status(Code::Unavailable, "SHUTTING_DOWN", text, "try again in a moment"),
+    }
+}
+
+pub(super) fn from_start(error: StartError) -> Status {
+    let text = whole(&error);
+    match error {
+        StartError::UnknownWorkflow { .. } => invalid("UNKNOWN_WORKFLOW", text),
+        StartError::Refused(failure) => refused(&failure),
+        StartError::RequestIdReused { run, .. } => {
+            let metadata = HashMap::from([("run".to_owned(), run.to_string())]);
+            let hint = "choose another request id";
+            status_with(Code::AlreadyExists, "REQUEST_ID_REUSED", text, hint, metadata)
+        }
+        StartError::LeaseHeld { holder, .. } => {
+            let metadata = HashMap::from([("holder".to_owned(), holder.to_string())]);
+            let hint = "`spindle run show` shows that run; it can be canceled";
+            status_with(Code::FailedPrecondition, "LEASE_HELD", text, hint, metadata)
+        }
+        StartError::NoPredecessor(_) => status(Code::NotFound, "RUN_NOT_FOUND", text, ""),
+        StartError::Store(error) => store_failed(&error),
+    }
+}
+
+pub(super) fn from_watch(error: WatchError) -> Status {
+    let text = whole(&error);
+    match error {
+        WatchError::Expired { oldest, .. } => {
+            let metadata = HashMap::from([("oldest".to_owned(), oldest.to_string())]);
+            status_with(
+                Code::OutOfRange,
+                "TOKEN_EXPIRED",
+                text,
+                "begin with the oldest event that is kept",
+                metadata,
+            )
+        }
+        WatchError::Foreign { store } => {
+            let metadata = HashMap::from([("store".to_owned(), store.to_string())]);
+            let hint = "the store was restored or is another one; begin anew";
+            status_with(Code::OutOfRange, "TOKEN_FOREIGN", text, hint, metadata)
+        }
+        WatchError::Store(error) => store_failed(&error),
+        WatchError::Closed => status(Code::Unavailable, "SHUTTING_DOWN", text, "watch again from the last token"),
+    }
+}
+
+pub(super) fn from_schedule(error: ScheduleError) -> Status {
+    let text = whole(&error);
+    match error {
+        ScheduleError::NotFound { .. } => {
+            status(Code::NotFound, "SCHEDULE_NOT_FOUND", text, "`spindle schedule ls` lists the schedules")
+        }
+        ScheduleError::Ambiguous { .. } => {
+            status(Code::InvalidArgument, "AMBIGUOUS_ID", text, "type more of the id, or the name")
+        }
+        ScheduleError::NameTaken { .. } => {
+            status(Code::AlreadyExists, "NAME_TAKEN", text, "choose another name, or use --replace")
+        }
+        ScheduleError::Trigger(_) => invalid("INVALID_TRIGGER", text),
+        ScheduleError::Name(_) => invalid("INVALID_NAME", text),
+        _ => status(Code::Unavailable, "STORE_FAILED", text, "try again"),
+    }
+}
