@@ -54,8 +54,8 @@ pub(crate) fn compose(
             .replace("{last_output}", turn.last_output.trim());
         score.message(message, &text, !is_cut);
     }
-    for call in &step.calls {
-        score.item(tools.phrase(call, &call_id(turn.step)));
+    for item in tools.phrase_all(&step.calls, || call_id(turn.step)) {
+        score.item(item);
     }
     match fault {
         Some(FaultKind::CutOff) => {}

@@ -7,6 +7,10 @@
 /// that would reach for the network (update check, analytics, plugins, apps) is off, and so is the
 /// unlimited wait for a connection of the newer releases. Older releases ignore what they do not
 /// know.
+///
+/// The sandbox does not open `/tmp`: a CLI that is killed in a sandboxed command leaves empty
+/// directories (`.git` among them) in every directory that the sandbox could write to, and a
+/// `/tmp/.git` makes older releases believe that all of `/tmp` is a repository.
 #[must_use]
 pub fn codex_config(url: &str) -> String {
     format!(
@@ -21,6 +25,9 @@ enabled = false
 plugins = false
 apps = false
 unbounded_connection_retries = false
+
+[sandbox_workspace_write]
+exclude_slash_tmp = true
 
 [model_providers.spindle-test]
 name = "spindle-test"

@@ -82,8 +82,12 @@ impl Release {
 }
 
 fn cache() -> PathBuf {
-    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/codex-cli");
-    env::var_os("SPINDLE_TEST_CODEX_DIR").map_or_else(default, PathBuf::from)
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .unwrap_or(Path::new("."));
+    env::var_os("SPINDLE_TEST_CODEX_DIR")
+        .map_or_else(|| checkout.join("target/codex-cli"), PathBuf::from)
 }
 
 #[cfg(test)]

@@ -37,11 +37,20 @@ pub(crate) const SCENARIOS: &[(&str, &str, Script)] = &[
         plan,
     ),
     (
+        "tool",
+        "calls a tool by its name (name= args=, a JSON object; text=)",
+        tool,
+    ),
+    (
         "search",
         "searches the web, at the model's side (query=)",
         search,
     ),
-    ("sleep", "runs a command that takes its time (secs=)", sleep),
+    (
+        "sleep",
+        "runs a command that takes its time (secs= text=)",
+        sleep,
+    ),
     (
         "loop",
         "runs a command n times, one after the other (n= secs= cmd=)",
@@ -54,7 +63,7 @@ pub(crate) const SCENARIOS: &[(&str, &str, Script)] = &[
     ),
     (
         "escalate",
-        "asks to leave the sandbox for a command (cmd= why=)",
+        "asks to leave the sandbox for a command (cmd= why= text=)",
         escalate,
     ),
     ("slow", "says something slowly (secs= chunks= text=)", slow),
@@ -174,7 +183,7 @@ fn plan(_: &Parameters) -> Result<Vec<Step>, BadDirective> {
     let update = |state: &str| {
         let plan = json!({"plan": [{"step": "look", "status": state}, {"step": "write", "status": state}]});
         Step::call(Call::Function {
-            name: "update_plan",
+            name: "update_plan".to_owned(),
             arguments: plan,
         })
     };
@@ -182,6 +191,21 @@ fn plan(_: &Parameters) -> Result<Vec<Step>, BadDirective> {
         update("pending"),
         update("completed"),
         Step::say("planned"),
+    ])
+}
+
+fn tool(p: &Parameters) -> Result<Vec<Step>, BadDirective> {
+    let text = p.text("args", "{}");
+    let not_json = || BadDirective::Value {
+        key: "args".to_owned(),
+        value: text.to_owned(),
+        wanted: "a JSON document",
+    };
+    let arguments = serde_json::from_str(text).map_err(|_| not_json())?;
+    let name = p.text("name", "no_such_tool").to_owned();
+    Ok(vec![
+        Step::call(Call::Function { name, arguments }),
+        Step::say(p.text("text", "the tool said: {last_output}")),
     ])
 }
 
@@ -204,7 +228,7 @@ fn sleep(p: &Parameters) -> Result<Vec<Step>, BadDirective> {
     };
     Ok(vec![
         Step::call(Call::Shell(command)),
-        Step::say("slept: {last_output}"),
+        Step::say(p.text("text", "slept: {last_output}")),
     ])
 }
 
@@ -226,7 +250,7 @@ fn background(p: &Parameters) -> Result<Vec<Step>, BadDirective> {
     };
     Ok(vec![
         Step::call(Call::Shell(command)),
-        Step::say("left a command running: {last_output}"),
+        Step::say(p.text("text", "left a command running: {last_output}")),
     ])
 }
 
@@ -238,7 +262,7 @@ fn escalate(p: &Parameters) -> Result<Vec<Step>, BadDirective> {
     };
     Ok(vec![
         Step::call(Call::Shell(command)),
-        Step::say("after asking: {last_output}"),
+        Step::say(p.text("text", "after asking: {last_output}")),
     ])
 }
 

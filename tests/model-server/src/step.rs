@@ -32,10 +32,7 @@ pub(crate) enum Call {
     /// A patch in the `*** Begin Patch` format.
     Patch(String),
     /// A function by name.
-    Function {
-        name: &'static str,
-        arguments: Value,
-    },
+    Function { name: String, arguments: Value },
     /// A tool that runs at the model's side: an output item, sent as it is.
     ServerSide(Value),
 }
@@ -116,7 +113,18 @@ impl Step {
     pub(crate) fn waits_for_its_command(&self) -> bool {
         self.calls
             .iter()
-            .any(|call| matches!(call, Call::Shell(shell) if shell.until_done))
+            .filter_map(Call::as_shell)
+            .any(|shell| shell.until_done)
+    }
+}
+
+impl Call {
+    /// The command, for a call that runs one.
+    pub(crate) fn as_shell(&self) -> Option<&Shell> {
+        match self {
+            Self::Shell(shell) => Some(shell),
+            _ => None,
+        }
     }
 }
 

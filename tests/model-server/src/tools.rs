@@ -60,11 +60,34 @@ impl Tools {
             .any(|(name, custom)| name == wanted && *custom)
     }
 
+    /// The output items that make `calls`, all at once.
+    ///
+    /// In code mode the scripts of one response run one after the other, so commands that are to run
+    /// side by side share a script.
+    pub(crate) fn phrase_all(&self, calls: &[Call], call_id: impl Fn() -> String) -> Vec<Value> {
+        let commands: Vec<&Shell> = calls.iter().filter_map(Call::as_shell).collect();
+        if self.is_code_mode() && commands.len() > 1 && commands.len() == calls.len() {
+            return vec![custom_call("exec", &side_by_side(&commands), &call_id())];
+        }
+        calls
+            .iter()
+            .map(|call| self.phrase(call, &call_id()))
+            .collect()
+    }
+
+    fn is_code_mode(&self) -> bool {
+        !self.offers("exec_command") && self.offers_custom("exec")
+    }
+
     /// The output item that makes `call`.
-    pub(crate) fn phrase(&self, call: &Call, call_id: &str) -> Value {
+    fn phrase(&self, call: &Call, call_id: &str) -> Value {
         match call {
             Call::Shell(shell) => self.phrase_shell(shell, call_id),
             Call::Patch(patch) => self.phrase_patch(patch, call_id),
+            Call::Function { name, arguments } if self.is_code_mode() => {
+                let script = format!("text(JSON.stringify(await tools.{name}({arguments})));\n");
+                custom_call("exec", &script, call_id)
+            }
             Call::Function { name, arguments } => function_call(name, arguments, call_id),
             Call::ServerSide(item) => item.clone(),
         }
@@ -73,11 +96,8 @@ impl Tools {
     fn phrase_shell(&self, shell: &Shell, call_id: &str) -> Value {
         if self.offers("exec_command") {
             function_call("exec_command", &exec_arguments(shell), call_id)
-        } else if self.offers_custom("exec") {
-            let arguments = exec_arguments(shell);
-            let script =
-                format!("const ran = await tools.exec_command({arguments});\ntext(ran.output);\n");
-            custom_call("exec", &script, call_id)
+        } else if self.is_code_mode() {
+            custom_call("exec", &side_by_side(&[shell]), call_id)
         } else if self.offers("shell_command") {
             function_call(
                 "shell_command",
@@ -110,6 +130,16 @@ impl Tools {
 pub(crate) fn keep_waiting(session: u64, call_id: &str) -> Value {
     let arguments = json!({"session_id": session, "chars": "", "yield_time_ms": 30_000});
     function_call("write_stdin", &arguments, call_id)
+}
+
+/// A code-mode script that runs the commands together and shows what they printed.
+fn side_by_side(commands: &[&Shell]) -> String {
+    let call = |shell: &&Shell| format!("tools.exec_command({})", exec_arguments(shell));
+    let calls: Vec<String> = commands.iter().map(call).collect();
+    format!(
+        "const ran = await Promise.all([{}]);\ntext(ran.map(one => one.output).join(\"\"));\n",
+        calls.join(", ")
+    )
 }
 
 fn exec_arguments(shell: &Shell) -> Value {
@@ -216,6 +246,18 @@ mod tests {
                 .as_str()
                 .unwrap()
                 .contains(r#"tools.exec_command({"cmd":"echo \"hi\""})"#)
+        );
+    }
+
+    #[test]
+    fn in_code_mode_commands_at_once_share_a_script() {
+        let tools = offering(&json!([{"type": "custom", "name": "exec"}]));
+        let items = tools.phrase_all(&[shell("a"), shell("b")], || "c".to_owned());
+        assert_eq!(items.len(), 1);
+        let script = items[0]["input"].as_str().unwrap();
+        assert!(
+            script
+                .contains(r#"[tools.exec_command({"cmd":"a"}), tools.exec_command({"cmd":"b"})]"#)
         );
     }
 
