@@ -110,22 +110,19 @@ fn named_after(text: &str) -> String {
 
 /// A command that ticks the item, notes the progress, and says so when both worked.
 ///
-/// The line is compared as a whole and passed by the environment, so that no character in it means
-/// anything to awk.
+/// The line is found by its whole text, so that a list that has changed meanwhile is left alone.
 fn tick_command(item: &OpenItem<'_>, file: &str, files: &AgentFiles) -> String {
-    const TICK: &str = r#"$0 == ENVIRON["LINE"] && ++seen == ENVIRON["NTH"] { sub(/\[ \]/, "[x]"); done = 1 }
-{ print }
-END { exit !done }"#;
-    let todo = quoted(&files.todo);
-    let ticked = quoted(&format!("{}.ticked", files.todo));
-    let progress = quoted(&files.progress);
-    let note = quoted(&format!("- {}: wrote {file}", item.text));
+    let note = format!("- {}: wrote {file}", item.text);
     format!(
-        "LINE={line} NTH={nth} awk {script} {todo} > {ticked} && mv {ticked} {todo} && \
+        "n=$(grep -nxF -e {line} {todo} | sed -n {nth}p | cut -d: -f1) && test -n \"$n\" && \
+         sed \"${{n}}s/\\[ \\]/[x]/\" {todo} > {ticked} && mv {ticked} {todo} && \
          printf '%s\\n' {note} >> {progress} && echo {said}",
         line = quoted(item.line),
         nth = item.occurrence,
-        script = quoted(TICK),
+        todo = quoted(&files.todo),
+        ticked = quoted(&format!("{}.ticked", files.todo)),
+        note = quoted(&note),
+        progress = quoted(&files.progress),
         said = quoted(TICKED),
     )
 }

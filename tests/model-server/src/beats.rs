@@ -1,7 +1,7 @@
 //! A step in the words of the wire: the events of a Responses stream, and what happens between them.
 
 use crate::conversation::{Conversation, call_id};
-use crate::step::{Fault, FaultKind, Message, Step};
+use crate::step::{FaultKind, Message, Step};
 use crate::tools::{Tools, item_id, keep_waiting};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -23,12 +23,11 @@ const UNTIL_DELIVERED: Duration = Duration::from_millis(50);
 /// Writes down the stream for `step`. HTTP faults never get this far.
 pub(crate) fn compose(
     step: &Step,
-    fault: Option<&Fault>,
+    fault: Option<&FaultKind>,
     turn: &Conversation,
     tools: &Tools,
 ) -> Vec<Beat> {
     let mut score = Score::begin();
-    let fault = fault.map(|fault| &fault.kind);
     match fault {
         Some(FaultKind::Silence(duration)) => {
             score.beats.push(Beat::Pause(*duration));
@@ -202,12 +201,13 @@ mod tests {
     fn stream(directive: &str) -> Vec<Beat> {
         let steps = Scenario::scripted(&Directive::parse(directive).unwrap()).unwrap();
         let step = &steps[0];
+        let fault = step.fault.as_ref().map(|fault| &fault.kind);
         let turn = Conversation {
             last_output: "seen\n".to_owned(),
             ..Conversation::default()
         };
         let offered = json!({"tools": [{"type": "function", "name": "exec_command"}]});
-        compose(step, step.fault.as_ref(), &turn, &Tools::read(&offered))
+        compose(step, fault, &turn, &Tools::read(&offered))
     }
 
     fn names(beats: &[Beat]) -> Vec<&'static str> {

@@ -13,6 +13,7 @@ mod conversation;
 mod directive;
 mod record;
 mod release;
+mod reply;
 mod scenario;
 mod scratch;
 mod scripts;

@@ -1,12 +1,12 @@
 //! The server: one route, on a thread of its own.
 
 use crate::agent::AgentFiles;
-use crate::beats::{Beat, compose, compose_wait};
+use crate::beats::Beat;
 use crate::conversation::Conversation;
 use crate::directive::{BadDirective, Directive};
 use crate::record::{ReceivedRequest, Record, unix_ms};
+use crate::reply::Reply;
 use crate::scenario::Scenario;
-use crate::step::{Fault, FaultKind, Step};
 use crate::tools::Tools;
 use crate::wire::{BreakableListener, Grip};
 use axum::body::Bytes;
@@ -234,6 +234,34 @@ impl Shared {
         })
     }
 
+    /// Decides what to answer, and remembers the request.
+    fn reply(&self, headers: &HeaderMap, body: Value) -> Reply {
+        let turn = Conversation::read(&body);
+        let tools = Tools::read(&body);
+        let chosen = Scenario::choose(&turn, &self.default, &self.files);
+        let thread = thread_of(headers, &body);
+        let mut record = self.record();
+        let attempt = record.count(thread.as_deref(), &body);
+        let scenario = chosen
+            .as_ref()
+            .map(|scenario| scenario.name.clone())
+            .unwrap_or_default();
+        let reply = Reply::decide(chosen, attempt, &turn, &tools);
+        record.remember(ReceivedRequest {
+            unix_ms: unix_ms(),
+            thread,
+            model: body["model"].as_str().map(str::to_owned),
+            scenario,
+            step: turn.step,
+            attempt,
+            faulty: reply.is_faulty(),
+            prompt: turn.prompt,
+            tools: tools.names(),
+            body,
+        });
+        reply
+    }
+
     /// The record is a list of facts: it is whole even when a thread panicked while it held the lock.
     fn record(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
@@ -260,105 +288,20 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let body: Value = match serde_json::from_slice(&body) {
+    let body = match serde_json::from_slice(&body) {
         Ok(body) => body,
         Err(error) => return refusal(&format!("the body is not JSON: {error}")),
     };
-    let turn = Conversation::read(&body);
-    let tools = Tools::read(&body);
-    let chosen = Scenario::choose(&turn, &shared.default, &shared.files);
-    let (name, part) = match &chosen {
-        Ok(scenario) => (scenario.name.clone(), Part::of(scenario, &turn)),
-        Err(_) => (String::new(), Part::Beyond),
-    };
-    let thread = thread_of(&headers, &body);
-    let fault = {
-        let mut record = shared.record();
-        let attempt = record.count(thread.as_deref(), &body);
-        let fault = part.fault(attempt).cloned();
-        record.remember(ReceivedRequest {
-            unix_ms: unix_ms(),
-            thread,
-            model: body["model"].as_str().map(str::to_owned),
-            scenario: name,
-            step: turn.step,
-            attempt,
-            faulty: fault.is_some() || chosen.is_err(),
-            prompt: turn.prompt.clone(),
-            tools: tools.names(),
-            body,
-        });
-        fault
-    };
+    let reply = shared.reply(&headers, body);
     tokio::time::sleep(shared.delay).await;
-    match (&chosen, &fault) {
-        (Err(mistake), _) => refusal(&mistake.to_string()),
-        (
-            _,
-            Some(Fault {
-                kind:
-                    FaultKind::Http {
-                        status,
-                        body,
-                        retry_after,
-                    },
-                ..
-            }),
-        ) => http_fault(*status, body, retry_after.as_deref()),
-        _ => play(
-            part.beats(fault.as_ref(), &turn, &tools),
-            grip,
-            shared.headers.clone(),
-        ),
-    }
-}
-
-/// Which part of a scenario a request asks for.
-enum Part<'a> {
-    /// A step.
-    Step(&'a Step),
-    /// The wait for a command of the step before, by the session in which it runs.
-    Wait(u64),
-    /// The scenario is over, yet the client asks on.
-    Beyond,
-}
-
-impl<'a> Part<'a> {
-    fn of(scenario: &'a Scenario, turn: &Conversation) -> Self {
-        let before = turn
-            .step
-            .checked_sub(1)
-            .and_then(|at| scenario.steps.get(at));
-        match (
-            before.is_some_and(Step::waits_for_its_command),
-            turn.running_session(),
-        ) {
-            (true, Some(session)) => Self::Wait(session),
-            _ => scenario
-                .steps
-                .get(turn.step)
-                .map_or(Self::Beyond, Self::Step),
-        }
-    }
-
-    fn fault(&self, attempt: u32) -> Option<&'a Fault> {
-        let Self::Step(step) = self else { return None };
-        step.fault
-            .as_ref()
-            .filter(|fault| fault.times.is_none_or(|times| attempt <= times))
-    }
-
-    fn beats(&self, fault: Option<&Fault>, turn: &Conversation, tools: &Tools) -> Vec<Beat> {
-        match self {
-            Self::Step(step) => compose(step, fault, turn, tools),
-            Self::Wait(session) => compose_wait(*session, turn),
-            Self::Beyond => compose(
-                &Step::say("the script has no more steps"),
-                None,
-                turn,
-                tools,
-            ),
-        }
+    match reply {
+        Reply::Refused(mistake) => refusal(&mistake.to_string()),
+        Reply::HttpError {
+            status,
+            body,
+            retry_after,
+        } => http_error(status, body, retry_after.as_deref()),
+        Reply::Stream { beats, .. } => play(beats, grip, shared.headers.clone()),
     }
 }
 
@@ -385,13 +328,13 @@ fn play(beats: Vec<Beat>, grip: Grip, headers: HeaderMap) -> Response {
     (headers, Sse::new(events.filter_map(future::ready))).into_response()
 }
 
-fn http_fault(status: u16, body: &Value, retry_after: Option<&str>) -> Response {
+fn http_error(status: u16, body: Value, retry_after: Option<&str>) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut headers = HeaderMap::new();
     if let Some(value) = retry_after.and_then(|text| HeaderValue::from_str(text).ok()) {
         headers.insert(header::RETRY_AFTER, value);
     }
-    (status, headers, Json(body.clone())).into_response()
+    (status, headers, Json(body)).into_response()
 }
 
 fn refusal(message: &str) -> Response {
