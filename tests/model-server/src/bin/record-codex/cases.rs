@@ -21,6 +21,8 @@ pub(crate) struct Case {
     pub(crate) interrupt: Option<Interrupt>,
     /// Where it happens.
     pub(crate) place: Place,
+    /// Who reads its standard output.
+    pub(crate) reader: Reader,
 }
 
 /// Which releases a case is for.
@@ -75,6 +77,15 @@ pub(crate) enum Place {
     BrokenConfig,
 }
 
+/// The reader of standard output.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// A file.
+    Stays,
+    /// A pipe whose reader goes away after the first line.
+    LeavesAfterOneLine,
+}
+
 impl Releases {
     pub(crate) fn include(self, release: Release) -> bool {
         match self {
@@ -94,6 +105,7 @@ impl Case {
             before: None,
             interrupt: None,
             place: Place::Repository,
+            reader: Reader::Stays,
         }
     }
 
@@ -274,13 +286,17 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("not-a-repository", "mock:message").at(Place::PlainDirectory),
     Case::new("broken-config", "mock:message").at(Place::BrokenConfig),
     Case::new("empty-prompt", ""),
-    // Signals.
+    // Signals, and a reader that goes away.
     Case::new("sigint-in-tool", SLEEP).in_tool(Signal::SIGINT),
     Case::new("sigterm-in-tool", SLEEP).in_tool(Signal::SIGTERM),
     Case::new("sigkill-in-tool", SLEEP).in_tool(Signal::SIGKILL),
     Case::new("sigint-in-stream", "mock:slow secs=20").in_stream(Signal::SIGINT),
     Case::new("sigterm-in-stream", "mock:slow secs=20").in_stream(Signal::SIGTERM),
     Case::new("sigkill-in-stream", "mock:slow secs=20").in_stream(Signal::SIGKILL),
+    Case {
+        reader: Reader::LeavesAfterOneLine,
+        ..Case::new("stdout-gone", "mock:slow secs=1 chunks=2")
+    },
     // Resuming.
     Case::new("resume", SECOND)
         .with(RESUME)

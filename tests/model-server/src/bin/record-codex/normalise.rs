@@ -42,6 +42,7 @@ impl Normaliser {
                     "Wall time: 0.0 seconds",
                 ),
                 (pattern(r"session ID \d+"), "session ID 1"),
+                (pattern(r"thread '([\w-]+)' \(\d+\)"), "thread '$1' (1)"),
                 (pattern(r#"resets_at\\*":\d+"#), r#"resets_at":4070908800"#),
                 (
                     pattern(r#"resets_in_seconds\\*":\d+"#),

@@ -1,6 +1,6 @@
 //! Running one case.
 
-use crate::cases::{Before, By, Case, End, IN_TOOL, Interrupt, Place};
+use crate::cases::{Before, By, Case, End, IN_TOOL, Interrupt, Place, Reader};
 use crate::index::Recording;
 use crate::normalise::Normaliser;
 use model_server::{
@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::env;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
@@ -65,10 +65,13 @@ pub(crate) fn record(case: &Case, release: Release) -> Result<Recording, RunErro
     let mut run = Run::start(
         &scratch,
         release,
-        "run",
-        &arguments,
-        case.prompt,
-        case.place,
+        &Start {
+            name: "run",
+            arguments: &arguments,
+            prompt: case.prompt,
+            place: case.place,
+            reader: case.reader,
+        },
     )?;
     if let Some(interrupt) = case.interrupt {
         run.interrupt(&server, interrupt)?;
@@ -148,10 +151,13 @@ impl Predecessor {
         let mut run = Run::start(
             scratch,
             release,
-            "before",
-            &arguments,
-            before.prompt,
-            Place::Repository,
+            &Start {
+                name: "before",
+                arguments: &arguments,
+                prompt: before.prompt,
+                place: Place::Repository,
+                reader: Reader::Stays,
+            },
         )?;
         match before.end {
             End::Normal => drop(run.wait()?),
@@ -176,6 +182,16 @@ impl Predecessor {
     }
 }
 
+/// How a CLI is started.
+struct Start<'a> {
+    /// Tells the files of two runs in one scratch directory apart.
+    name: &'a str,
+    arguments: &'a [String],
+    prompt: &'a str,
+    place: Place,
+    reader: Reader,
+}
+
 /// A running CLI, whose output goes to files.
 struct Run {
     child: Child,
@@ -185,26 +201,28 @@ struct Run {
 }
 
 impl Run {
-    fn start(
-        scratch: &Scratch,
-        release: Release,
-        name: &str,
-        arguments: &[String],
-        prompt: &str,
-        place: Place,
-    ) -> Result<Self, RunError> {
-        let file = |kind: &str| scratch.root().join(format!("{name}.{kind}"));
-        fs::write(file("stdin"), prompt)?;
+    fn start(scratch: &Scratch, release: Release, start: &Start<'_>) -> Result<Self, RunError> {
+        let file = |kind: &str| scratch.root().join(format!("{}.{kind}", start.name));
+        fs::write(file("stdin"), start.prompt)?;
+        let mut stdout = File::create(file("stdout"))?;
         let mut command = scratch.command(release.binary()?);
-        if place == Place::PlainDirectory {
+        if start.place == Place::PlainDirectory {
             command.current_dir(scratch.home());
         }
-        let child = command
-            .args(arguments)
+        command
+            .args(start.arguments)
             .stdin(File::open(file("stdin"))?)
-            .stdout(Stdio::from(File::create(file("stdout"))?))
-            .stderr(Stdio::from(File::create(file("stderr"))?))
-            .spawn()?;
+            .stdout(stdout.try_clone()?)
+            .stderr(File::create(file("stderr"))?);
+        if start.reader == Reader::LeavesAfterOneLine {
+            command.stdout(Stdio::piped());
+        }
+        let mut child = command.spawn()?;
+        if let Some(pipe) = child.stdout.take() {
+            let mut line = String::new();
+            BufReader::new(pipe).read_line(&mut line)?;
+            stdout.write_all(line.as_bytes())?;
+        }
         Ok(Self {
             child,
             stdout: file("stdout"),
