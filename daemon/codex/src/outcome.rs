@@ -434,6 +434,7 @@ impl Ended<'_> {
         } else if says("Error loading config")
             || says("Error finding codex home")
             || says("config profile")
+            || says("Failed to read output schema")
         {
             StartupFailure::Configuration
         } else if code == USAGE_CODE {

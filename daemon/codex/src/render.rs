@@ -33,22 +33,21 @@ impl Renderer {
         let mut lines = Vec::new();
         match &event.body {
             Body::ThreadStarted { thread_id } => {
-                lines.push(format!("thread {}", plain_text(thread_id)))
+                lines.push(format!("thread {}", plain_text(thread_id)));
             }
-            Body::TurnStarted => (),
             Body::ItemStarted(item) => self.started(item, &mut lines),
             // Only plans are updated, and they are shown whole when they are complete.
-            Body::ItemUpdated(_) => (),
+            Body::TurnStarted | Body::ItemUpdated(_) => (),
             Body::ItemCompleted(item) => self.completed(item, &mut lines),
             Body::TurnCompleted { usage } => self.turn_completed(*usage, &mut lines),
             Body::TurnFailed { message } => push("failed: ", message, &mut lines),
             Body::Error { message } => push("error: ", message, &mut lines),
             Body::Unknown { name, raw } => {
-                push(&format!("event {name:?}: "), &raw.to_string(), &mut lines)
+                push(&format!("event {name:?}: "), &raw.to_string(), &mut lines);
             }
             Body::Unparsed { text, .. } => push("", text, &mut lines),
             Body::TooLong { length, .. } => {
-                lines.push(format!("an event of {length} bytes was skipped"))
+                lines.push(format!("an event of {length} bytes was skipped"));
             }
         }
         lines
@@ -123,7 +122,7 @@ impl Renderer {
             }
             ItemKind::Warning { message } => push("warning: ", message, lines),
             ItemKind::Unknown { name, raw } => {
-                push(&format!("item {name:?}: "), &raw.to_string(), lines)
+                push(&format!("item {name:?}: "), &raw.to_string(), lines);
             }
         }
     }

@@ -144,7 +144,7 @@ fn meaning(flag: &str) -> Option<Meaning> {
             parser
                 .settings
                 .images
-                .extend(list.split(',').map(PathBuf::from))
+                .extend(list.split(',').map(PathBuf::from));
         }),
         "--output-schema" => Value(Parser::output_schema),
         "--color" => Value(Parser::color),
@@ -322,7 +322,7 @@ impl Parser {
             // These have a place of their own and would be overruled by it.
             "sandbox_mode" => self.sandbox(&format!("{flag} sandbox_mode"), unquoted(value)),
             "model_reasoning_effort" => {
-                self.settings.reasoning_effort = Some(unquoted(value).to_owned())
+                self.settings.reasoning_effort = Some(unquoted(value).to_owned());
             }
             _ => self.keep(ConfigOverride::new(key, value)),
         }

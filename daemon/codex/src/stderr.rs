@@ -32,7 +32,8 @@ impl<'a> StderrLine<'a> {
         let noise = line.trim().is_empty()
             || line.starts_with("Reading additional input from stdin")
             || line.starts_with("Reading prompt from stdin")
-            || line.starts_with("WARNING: proceeding, even though we could not ");
+            || line.starts_with("WARNING: proceeding, even though we could not ")
+            || is_backtrace(line);
         if noise {
             Self::Noise(line)
         } else if line.starts_with("thread '") && line.contains("panicked at") {
@@ -41,6 +42,19 @@ impl<'a> StderrLine<'a> {
             log_line(line).unwrap_or(Self::Text(line))
         }
     }
+}
+
+/// With `RUST_BACKTRACE` set, an error that Codex reports in one line is followed by many of these.
+fn is_backtrace(line: &str) -> bool {
+    let frame = line.trim_start();
+    let is_indented = frame.len() < line.len();
+    let number = frame
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or_default();
+    line == "Stack backtrace:"
+        || line == "stack backtrace:"
+        || (is_indented
+            && (number > 0 && frame[number..].starts_with(": ") || frame.starts_with("at ")))
 }
 
 fn log_line(line: &str) -> Option<StderrLine<'_>> {
@@ -149,6 +163,17 @@ mod tests {
             StderrLine::read("Error: no such thing"),
             StderrLine::Text(_)
         ));
+    }
+
+    #[test]
+    fn a_backtrace_does_not_hide_the_error_before_it() {
+        let mut tail = b"Error: no such thing\n\nStack backtrace:\n".to_vec();
+        for number in 0..50 {
+            tail.extend(
+                format!("{number:>4}: <unknown>\n             at /src/main.rs:1:2\n").bytes(),
+            );
+        }
+        assert_eq!(telling_lines(&tail), ["Error: no such thing"]);
     }
 
     #[test]

@@ -145,12 +145,16 @@ impl Transcript {
         self.last_event = Some(event.at);
         match &event.body {
             Body::ThreadStarted { thread_id } => self.started_thread = Some(thread_id.clone()),
-            Body::TurnStarted => self.turn_started = true,
+            Body::TurnStarted => {
+                self.turn_started = true;
+                // One process runs one turn; should one run more, the last of them counts.
+                self.terminal = None;
+            }
             Body::ItemStarted(item) | Body::ItemUpdated(item) => self.item(item, false, event.at),
             Body::ItemCompleted(item) => self.item(item, true, event.at),
             Body::TurnCompleted { usage } => self.end_turn(event.at, Terminal::Completed(*usage)),
             Body::TurnFailed { message } => {
-                self.end_turn(event.at, Terminal::Failed(message.clone()))
+                self.end_turn(event.at, Terminal::Failed(message.clone()));
             }
             Body::Error { message } => {
                 self.reconnects += u32::from(message.starts_with(RECONNECTING));
