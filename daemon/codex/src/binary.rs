@@ -77,7 +77,7 @@ impl Binary {
     /// first of which is the program.
     ///
     /// A bare name is looked up in `search_path` (the `PATH` of the run, not of the daemon), a path
-    /// is relative to `cwd`. When the program turns out to be npm's launcher, the native program
+    /// is relative to `cwd`, which must be absolute. When the program turns out to be npm's launcher, the native program
     /// behind it is taken instead; any other wrapper is kept as it is.
     pub fn locate(
         spec: &str,
@@ -161,7 +161,11 @@ fn at_path(path: PathBuf) -> Result<PathBuf, LocateError> {
 /// The first program of that name, as a shell would find it: files that may not be run are passed
 /// over, but named when there is nothing else.
 fn in_search_path(name: &str, search_path: &OsStr, cwd: &Path) -> Result<PathBuf, LocateError> {
-    let candidates = || env::split_paths(search_path).map(|dir| cwd.join(dir).join(name));
+    // An empty PATH has one empty entry, which would stand for the working directory.
+    let dirs: Vec<PathBuf> = env::split_paths(search_path)
+        .filter(|_| !search_path.is_empty())
+        .collect();
+    let candidates = || dirs.iter().map(|dir| cwd.join(dir).join(name));
     if let Some(program) = candidates().find(|path| is_executable_file(path)) {
         return Ok(program);
     }

@@ -31,7 +31,8 @@ pub struct Cleaned {
 }
 
 impl Snapshot {
-    /// Looks at the working directory of a run that is about to start. What cannot be looked at
+    /// Looks at the working directory of a run that is about to start, or at the run's `TMPDIR` if that is
+    /// its own: the mount points are made in both. What cannot be looked at
     /// counts as being there.
     pub fn take(cwd: &Path) -> Self {
         let is_absent = |name: &&str| {

@@ -213,6 +213,15 @@ impl Outcome {
             | OutcomeKind::Died { .. } => false,
         }
     }
+
+    /// When a run that ended at `ended_at` may be tried again at the earliest, as far as Codex said.
+    pub fn retry_not_before(&self, ended_at: Timestamp) -> Option<Timestamp> {
+        match self.kind {
+            OutcomeKind::UsageLimit { resets_at } => resets_at,
+            OutcomeKind::RateLimited { retry_after } => ended_at.checked_add(retry_after?).ok(),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for OutcomeKind {
@@ -396,12 +405,8 @@ impl Ended<'_> {
 
     /// The signal that killed the process, also when a shell or a container told it as an exit code.
     fn signal(&self) -> Option<i32> {
-        self.exit.signal.or_else(|| {
-            self.exit
-                .code
-                .map(|code| code - 128)
-                .filter(|signal| (1..=64).contains(signal))
-        })
+        let told = |code: i32| (129..=192).contains(&code).then(|| code - 128);
+        self.exit.signal.or_else(|| self.exit.code.and_then(told))
     }
 
     /// An interrupt from elsewhere looks like this: exit code 0 (0.75.0, and its launcher) or 1

@@ -2,7 +2,8 @@
 //!
 //! Codex reports one figure at the end of a turn, and releases differ in what it means: 0.75.0
 //! counts the process, 0.169.0 the whole thread with all earlier turns. So the cost of a resumed run
-//! is a difference, and needs the figure of the run before.
+//! is a difference, and needs the figure of the run before. A run that is killed reports nothing; what
+//! it used is counted with the next run of the thread.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -183,6 +183,16 @@ fn the_first_program_in_path_that_may_be_run_counts() {
 }
 
 #[test]
+fn without_a_path_nothing_is_found_in_the_working_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    program(&dir.path().join("codex"), "");
+    for path in [None, Some(OsStr::new(""))] {
+        let error = Binary::locate("codex", path, dir.path()).unwrap_err();
+        assert!(matches!(error, LocateError::NotInPath { .. }), "{error}");
+    }
+}
+
+#[test]
 fn what_cannot_be_found_is_named_with_the_place_that_was_looked_at() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("plain"), "").unwrap();

@@ -9,6 +9,7 @@ use codex::{
 };
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use proptest::prelude::*;
 
 const STARTED: &str =
     r#"{"type":"thread.started","thread_id":"01a1fafb-4c87-7a22-8307-df19e86425a2"}"#;
@@ -270,5 +271,42 @@ fn an_outcome_always_has_evidence_and_survives_being_stored() {
         assert!(!outcome.evidence.is_empty(), "{outcome:?}");
         let stored = serde_json::to_string(&outcome).unwrap();
         assert_eq!(serde_json::from_str::<Outcome>(&stored).unwrap(), outcome);
+    }
+}
+
+#[test]
+fn the_next_try_waits_for_as_long_as_codex_said() {
+    let ended_at = Timestamp::from_second(100).unwrap();
+    let not_before = |message: &str| {
+        let failed =
+            serde_json::json!({"type": "turn.failed", "error": {"message": message}}).to_string();
+        outcome(&[STARTED, TURN, &failed], code(1), "")
+            .retry_not_before(ended_at)
+            .map(Timestamp::as_second)
+    };
+    assert_eq!(
+        not_before("rate limit exceeded: Please try again in 2s."),
+        Some(102)
+    );
+    assert_eq!(
+        not_before("You've hit your usage limit, try again at 1:00 AM."),
+        Some(3600)
+    );
+    assert_eq!(not_before("You've hit your usage limit."), None);
+    assert_eq!(not_before("something else"), None);
+}
+
+proptest! {
+    #[test]
+    fn no_message_and_no_stderr_make_the_classification_panic(
+        message in "(You've hit your usage limit)?( try again (at|in) )?[0-9:.,a-zA-Zäé ]{0,30}",
+        stderr in prop::collection::vec(any::<u8>(), 0..200),
+        exit in any::<Option<i32>>(),
+    ) {
+        let failed = serde_json::json!({"type": "turn.failed", "error": {"message": message}}).to_string();
+        let transcript = Transcript::read(failed.as_bytes(), Timestamp::MAX);
+        let exit = ExitFacts { code: exit, ..ExitFacts::default() };
+        prop_assert!(!classify(&transcript, exit, &stderr, None, &TimeZone::UTC).evidence.is_empty());
+        prop_assert!(!classify(&Transcript::new(), exit, &stderr, None, &TimeZone::UTC).evidence.is_empty());
     }
 }

@@ -124,6 +124,34 @@ fn a_patch_that_was_declined_changed_nothing() {
 }
 
 #[test]
+fn a_call_of_an_mcp_tool_is_one_call_from_start_to_end() {
+    let call = |event: &str, status: &str, error: &str| {
+        format!(
+            r#"{{"type":"{event}","item":{{"id":"item_0","type":"mcp_tool_call","server":"echo","tool":"say","arguments":{{"text":"hi"}},"result":null,"error":{error},"status":"{status}"}}}}"#
+        )
+    };
+    let started = call("item.started", "in_progress", "null");
+    let completed = read(&[&started, &call("item.completed", "completed", "null")]);
+    let [one] = completed.mcp_calls() else {
+        panic!("one call: {completed:?}")
+    };
+    assert_eq!(
+        (one.server.as_str(), one.tool.as_str(), one.state),
+        ("echo", "say", CommandState::Completed)
+    );
+    assert_eq!(one.arguments["text"], "hi");
+    let failed = read(&[
+        &started,
+        &call("item.completed", "failed", r#"{"message":"no such tool"}"#),
+    ]);
+    assert_eq!(failed.mcp_calls()[0].error.as_deref(), Some("no such tool"));
+    assert_eq!(
+        read(&[&started]).mcp_calls()[0].state,
+        CommandState::Abandoned
+    );
+}
+
+#[test]
 fn connecting_again_is_counted_and_ends_nothing() {
     let transcript = read(&[
         r#"{"type":"error","message":"Reconnecting... 1/2"}"#,
