@@ -43,6 +43,6 @@ pub use settings::{ConfigOverride, NetworkRetries, Sandbox, Settings, Switch};
 pub use settings_args::{Reason, Unmapped};
 pub use stderr::{StderrLine, plain_text};
 pub use thread::{InvalidThreadId, ThreadId};
-pub use transcript::{Command, CommandState, McpCall, Terminal, Transcript};
+pub use transcript::{ItemState, McpCall, ShellCommand, Terminal, Transcript};
 pub use usage::{RunUsage, TokenUsage, UsageBasis, UsageContext};
 pub use version::{InvalidVersion, ProbeError, Version};

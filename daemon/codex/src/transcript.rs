@@ -29,7 +29,7 @@ pub struct Transcript {
     turn_started: bool,
     terminal: Option<(Timestamp, Terminal)>,
     messages: Vec<String>,
-    commands: Vec<Command>,
+    commands: Vec<ShellCommand>,
     file_changes: Vec<FileChange>,
     mcp_calls: Vec<McpCall>,
     web_searches: Vec<String>,
@@ -56,7 +56,7 @@ pub enum Terminal {
 
 /// A shell command of the model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Command {
+pub struct ShellCommand {
     /// The command line, with the shell in front.
     pub command: String,
     /// The end of what it printed.
@@ -66,7 +66,7 @@ pub struct Command {
     /// Its exit code, if it ended.
     pub exit_code: Option<i64>,
     /// Where it stands.
-    pub state: CommandState,
+    pub state: ItemState,
     /// When it began, or when it was first heard of.
     pub started_at: Timestamp,
     /// When it was complete.
@@ -76,7 +76,7 @@ pub struct Command {
 /// Where a command, or a call, stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum CommandState {
+pub enum ItemState {
     /// It runs.
     Open,
     /// It ended well.
@@ -102,10 +102,10 @@ pub struct McpCall {
     /// Why it failed.
     pub error: Option<String>,
     /// Where it stands.
-    pub state: CommandState,
+    pub state: ItemState,
 }
 
-impl CommandState {
+impl ItemState {
     /// The state of an item that says it is complete. A word that nobody knows counts as complete: the
     /// item is over, and its exit code tells the rest.
     fn closed(status: &ItemStatus) -> Self {
@@ -171,9 +171,9 @@ impl Transcript {
         let calls = self.mcp_calls.iter_mut().map(|call| &mut call.state);
         for state in commands
             .chain(calls)
-            .filter(|state| **state == CommandState::Open)
+            .filter(|state| **state == ItemState::Open)
         {
-            *state = CommandState::Abandoned;
+            *state = ItemState::Abandoned;
         }
     }
 
@@ -203,7 +203,7 @@ impl Transcript {
                 output_tail(output).clone_into(&mut entry.output_tail);
                 entry.exit_code = *exit_code;
                 if complete {
-                    entry.state = CommandState::closed(status);
+                    entry.state = ItemState::closed(status);
                     entry.finished_at = Some(at);
                 }
             }
@@ -225,9 +225,9 @@ impl Transcript {
                     arguments: arguments.clone(),
                     error: error.clone(),
                     state: if complete {
-                        CommandState::closed(status)
+                        ItemState::closed(status)
                     } else {
-                        CommandState::Open
+                        ItemState::Open
                     },
                 };
                 let at = *self
@@ -250,18 +250,18 @@ impl Transcript {
         }
     }
 
-    fn command(&mut self, id: &str, command: &str, at: Timestamp) -> &mut Command {
+    fn command(&mut self, id: &str, command: &str, at: Timestamp) -> &mut ShellCommand {
         let index = *self
             .commands_by_id
             .entry(id.to_owned())
             .or_insert(self.commands.len());
         if index == self.commands.len() {
-            self.commands.push(Command {
+            self.commands.push(ShellCommand {
                 command: command.to_owned(),
                 output_tail: String::new(),
                 output_bytes: 0,
                 exit_code: None,
-                state: CommandState::Open,
+                state: ItemState::Open,
                 started_at: at,
                 finished_at: None,
             });
@@ -312,7 +312,7 @@ impl Transcript {
 
     /// Its commands, in the order in which they began. A command that Codex refused to run is not
     /// among them: there is no event for it.
-    pub fn commands(&self) -> &[Command] {
+    pub fn commands(&self) -> &[ShellCommand] {
         &self.commands
     }
 

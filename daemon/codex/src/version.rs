@@ -1,10 +1,11 @@
 //! Which Codex it is, and what follows from that.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::str::FromStr;
 use std::thread;
@@ -152,10 +153,18 @@ pub enum ProbeError {
 impl Binary {
     /// Asks the program for its version; blocks for at most `limit` (and a little for the clean-up).
     ///
+    /// It is asked as it would be run, in the run's directory and with the run's environment on top of
+    /// this process's own: what a wrapper such as `npx` starts depends on both.
+    ///
     /// `CODEX_HOME` and `TMPDIR` point into a scratch directory that is removed afterwards: every
     /// `codex --version` leaves a directory in `TMPDIR`, and newer ones create files below
     /// `CODEX_HOME` even then.
-    pub fn version(&self, limit: Duration) -> Result<Version, ProbeError> {
+    pub fn version<K: AsRef<OsStr>, V: AsRef<OsStr>>(
+        &self,
+        cwd: &Path,
+        environment: impl IntoIterator<Item = (K, V)>,
+        limit: Duration,
+    ) -> Result<Version, ProbeError> {
         let io_error = |source| ProbeError::Io {
             program: self.program().to_owned(),
             source,
@@ -169,6 +178,8 @@ impl Binary {
         command
             .args(self.leading_words())
             .arg("--version")
+            .current_dir(cwd)
+            .envs(environment)
             .envs(self.environment())
             .env("CODEX_HOME", scratch.path())
             .env("TMPDIR", scratch.path())

@@ -252,6 +252,12 @@ fn script(dir: &TempDir, text: &str) -> Binary {
     Binary::locate(&spec, Some(OsStr::new("/usr/bin:/bin")), Path::new("/")).unwrap()
 }
 
+fn version(binary: &Binary, limit: Duration) -> Result<Version, ProbeError> {
+    binary.version(Path::new("/"), NO_ENVIRONMENT, limit)
+}
+
+const NO_ENVIRONMENT: [(&str, &str); 0] = [];
+
 const PLENTY: Duration = Duration::from_secs(30);
 
 #[test]
@@ -261,7 +267,7 @@ fn the_version_is_the_programs_own_word() {
         &dir,
         "[ \"$1\" = --version ] && echo pulling an image && echo codex-cli 0.169.0-alpha.2\n",
     );
-    assert_eq!(codex.version(PLENTY).unwrap(), Version::NEWEST_KNOWN);
+    assert_eq!(version(&codex, PLENTY).unwrap(), Version::NEWEST_KNOWN);
 }
 
 #[test]
@@ -273,7 +279,7 @@ fn a_probe_leaves_nothing_behind() {
         note.display()
     );
     assert_eq!(
-        script(&dir, &text).version(PLENTY).unwrap(),
+        version(&script(&dir, &text), PLENTY).unwrap(),
         Version::OLDEST_KNOWN
     );
     let home = fs::read_to_string(note).unwrap();
@@ -291,9 +297,7 @@ fn a_program_that_does_not_answer_is_killed_with_its_children() {
     // On a busy machine the script may need longer to get as far as its child.
     let pid = (1..8)
         .find_map(|attempt| {
-            let error = codex
-                .version(Duration::from_millis(100 << attempt))
-                .unwrap_err();
+            let error = version(&codex, Duration::from_millis(100 << attempt)).unwrap_err();
             assert!(matches!(error, ProbeError::TimedOut { .. }), "{error}");
             fs::read_to_string(&pid_file)
                 .ok()
@@ -314,19 +318,26 @@ fn a_program_that_does_not_answer_is_killed_with_its_children() {
 #[test]
 fn other_answers_are_no_version() {
     let dir = tempfile::tempdir().unwrap();
-    let failed = script(&dir, "exit 3\n").version(PLENTY).unwrap_err();
+    let failed = version(&script(&dir, "exit 3\n"), PLENTY).unwrap_err();
     assert!(
         matches!(failed, ProbeError::Failed { status, .. } if status.code() == Some(3)),
         "{failed}"
     );
-    let other = script(&dir, "echo git version 2.47.0\n")
-        .version(PLENTY)
-        .unwrap_err();
+    let other = version(&script(&dir, "echo git version 2.47.0\n"), PLENTY).unwrap_err();
     assert!(matches!(other, ProbeError::NotCodex { .. }), "{other}");
     fs::remove_file(dir.path().join("codex.sh")).unwrap();
     let vanished = program(&dir.path().join("vanishing"), "#!/bin/sh\n");
     let binary = Binary::locate(vanished.to_str().unwrap(), None, Path::new("/")).unwrap();
     fs::remove_file(vanished).unwrap();
-    let gone = binary.version(PLENTY).unwrap_err();
+    let gone = version(&binary, PLENTY).unwrap_err();
     assert!(matches!(gone, ProbeError::Io { .. }), "{gone}");
+}
+
+#[test]
+fn a_wrapper_is_asked_in_the_directory_and_the_environment_of_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("pinned"), "codex-cli 0.75.0\n").unwrap();
+    let wrapper = script(&dir, "cat \"$PIN\"\n");
+    let version = wrapper.version(dir.path(), [("PIN", "pinned")], PLENTY);
+    assert_eq!(version.unwrap(), Version::OLDEST_KNOWN);
 }

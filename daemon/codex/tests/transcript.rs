@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use codex::{CommandState, Decoder, ThreadId, Transcript, UsageContext};
+use codex::{Decoder, ItemState, ThreadId, Transcript, UsageContext};
 use jiff::Timestamp;
 
 const ID: &str = "01a1fafb-4c87-7a22-8307-df19e86425a2";
@@ -54,8 +54,8 @@ fn commands_that_run_side_by_side_are_kept_apart() {
         })
         .collect();
     let expected = [
-        ("run a", "from a", CommandState::Completed),
-        ("run b", "from b", CommandState::Failed),
+        ("run a", "from a", ItemState::Completed),
+        ("run b", "from b", ItemState::Failed),
     ];
     assert_eq!(seen, expected);
 }
@@ -68,7 +68,7 @@ fn a_command_that_still_runs_when_the_turn_ends_was_abandoned() {
             .into_iter()
             .chain(end.iter().copied())
             .collect();
-        assert_eq!(read(&lines).commands()[0].state, CommandState::Abandoned);
+        assert_eq!(read(&lines).commands()[0].state, ItemState::Abandoned);
     }
 }
 
@@ -137,7 +137,7 @@ fn a_call_of_an_mcp_tool_is_one_call_from_start_to_end() {
     };
     assert_eq!(
         (one.server.as_str(), one.tool.as_str(), one.state),
-        ("echo", "say", CommandState::Completed)
+        ("echo", "say", ItemState::Completed)
     );
     assert_eq!(one.arguments["text"], "hi");
     let failed = read(&[
@@ -145,10 +145,7 @@ fn a_call_of_an_mcp_tool_is_one_call_from_start_to_end() {
         &call("item.completed", "failed", r#"{"message":"no such tool"}"#),
     ]);
     assert_eq!(failed.mcp_calls()[0].error.as_deref(), Some("no such tool"));
-    assert_eq!(
-        read(&[&started]).mcp_calls()[0].state,
-        CommandState::Abandoned
-    );
+    assert_eq!(read(&[&started]).mcp_calls()[0].state, ItemState::Abandoned);
 }
 
 #[test]
