@@ -11,6 +11,7 @@
 //! - [`Renderer`] shows events as text; [`Snapshot`] cleans up after a killed Codex.
 
 mod binary;
+mod classify;
 mod command;
 mod event;
 mod item;
@@ -19,6 +20,7 @@ mod leftovers;
 mod lines;
 mod message;
 mod outcome;
+mod probe;
 mod render;
 mod reset;
 mod settings;
@@ -30,14 +32,14 @@ mod usage;
 mod version;
 
 pub use binary::{Binary, BinaryKind, LocateError};
+pub use classify::classify;
 pub use command::{Invocation, InvocationError, Turn};
 pub use event::{Body, Decoder, Event};
 pub use item::{ChangeKind, FileChange, Item, ItemKind, ItemStatus, TodoEntry};
 pub use leftovers::{Cleaned, Snapshot};
 pub use lines::{DEFAULT_LINE_LIMIT, Line, LineKind, LineSplitter};
-pub use outcome::{
-    Evidence, ExitFacts, Outcome, OutcomeKind, Source, StartupFailure, StopCause, classify,
-};
+pub use outcome::{Evidence, ExitFacts, Outcome, OutcomeKind, Source, StartupFailure, StopCause};
+pub use probe::ProbeError;
 pub use render::Renderer;
 pub use settings::{ConfigOverride, NetworkRetries, Sandbox, Settings, Switch};
 pub use settings_args::{Reason, Unmapped};
@@ -45,4 +47,4 @@ pub use stderr::{StderrLine, plain_text};
 pub use thread::{InvalidThreadId, ThreadId};
 pub use transcript::{ItemState, McpCall, ShellCommand, Terminal, Transcript};
 pub use usage::{RunUsage, TokenUsage, UsageBasis, UsageContext};
-pub use version::{InvalidVersion, ProbeError, Version};
+pub use version::{InvalidVersion, Version};

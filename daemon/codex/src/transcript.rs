@@ -125,7 +125,8 @@ impl Transcript {
         Self::default()
     }
 
-    /// The transcript of a whole stdout, when nothing is known of when its bytes arrived.
+    /// The transcript of a whole stdout, when nothing is known of when its bytes arrived. A time of day
+    /// in it, at which a usage limit ends, is taken for the next one after `at`.
     pub fn read(stdout: &[u8], at: Timestamp) -> Self {
         let mut transcript = Self::new();
         let mut decoder = Decoder::new();
