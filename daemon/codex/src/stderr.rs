@@ -53,6 +53,7 @@ fn is_backtrace(line: &str) -> bool {
         .unwrap_or_default();
     line == "Stack backtrace:"
         || line == "stack backtrace:"
+        || (line.starts_with("note: ") && line.contains("RUST_BACKTRACE"))
         || (is_indented
             && (number > 0 && frame[number..].starts_with(": ") || frame.starts_with("at ")))
 }
@@ -173,6 +174,7 @@ mod tests {
                 format!("{number:>4}: <unknown>\n             at /src/main.rs:1:2\n").bytes(),
             );
         }
+        tail.extend(b"note: run with `RUST_BACKTRACE=full` for a verbose backtrace.\n");
         assert_eq!(telling_lines(&tail), ["Error: no such thing"]);
     }
 
