@@ -48,7 +48,7 @@ pub(crate) const SCENARIOS: &[(&str, &str, Script)] = &[
     ),
     (
         "sleep",
-        "runs a command that takes its time (secs= text=)",
+        "runs a command that takes its time (secs= patience= text=)",
         sleep,
     ),
     (
@@ -222,7 +222,7 @@ fn search(p: &Parameters) -> Result<Vec<Step>, BadDirective> {
 fn sleep(p: &Parameters) -> Result<Vec<Step>, BadDirective> {
     let seconds = p.seconds("secs", 30)?.as_secs_f64();
     let command = Shell {
-        patience: Some(Duration::from_secs(30)),
+        patience: Some(p.seconds("patience", 30)?),
         until_done: true,
         ..Shell::new(format!("sleep {seconds}; echo slept"))
     };

@@ -195,6 +195,23 @@ fn a_resumed_thread_brings_its_history_back() {
 }
 
 #[test]
+fn a_command_that_outlasts_the_patience_is_waited_for() {
+    let Some(binary) = Release::Current.binary_or_skip() else {
+        return;
+    };
+    let server = server("message");
+    let scratch = Scratch::new(server.url()).unwrap();
+    let output = exec(&scratch, &binary, &[], "mock:sleep secs=1.5 patience=0.3");
+    let said = assert_turn_completed(&output);
+    assert!(said.contains(r#""aggregated_output":"slept\n""#), "{said}");
+    assert_eq!(
+        server.requests().len(),
+        3,
+        "the call, the wait, the message"
+    );
+}
+
+#[test]
 fn the_agent_does_not_claim_what_failed() {
     let Some(binary) = Release::Current.binary_or_skip() else {
         return;

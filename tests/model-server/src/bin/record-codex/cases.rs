@@ -152,6 +152,8 @@ const FIRST: &str = "mock:message text='first turn'";
 const SECOND: &str = "mock:message text='second turn'";
 const MCP_CALL: &str =
     r#"mock:tool name=mcp__echo__say args='{"text":"hello"}' text='the tool answered'"#;
+const MCP_CALL_TO_APPROVE: &str =
+    r#"mock:tool name=mcp__echo__shout args='{"text":"hello"}' text='the tool did not answer'"#;
 const MCP_SERVER: &[&str] = &[
     "-c",
     r#"mcp_servers.echo.command="{mcp-server}""#,
@@ -215,6 +217,9 @@ pub(crate) const CASES: &[Case] = &[
         .with(MCP_SERVER)
         .only(Release::Oldest),
     Case::new("code-mode-mcp-tool-call", MCP_CALL)
+        .with(MCP_SERVER_IN_CODE_MODE)
+        .only(Release::Current),
+    Case::new("code-mode-mcp-tool-refused", MCP_CALL_TO_APPROVE)
         .with(MCP_SERVER_IN_CODE_MODE)
         .only(Release::Current),
     Case::new("ephemeral", "mock:message")

@@ -77,6 +77,12 @@ impl Index {
         })
     }
 
+    /// How many recordings there are.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.recordings.len()
+    }
+
     /// Removes every recording of a release, those of cases that no longer exist included.
     pub(crate) fn forget(&mut self, release: Release) -> Result<(), IndexError> {
         let version = release.version();

@@ -106,3 +106,53 @@ fn record(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     }
     Ok(index.save()?)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    fn recordings() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../codex/recordings")
+    }
+
+    #[test]
+    fn every_case_is_recorded_for_each_of_its_releases_and_nothing_else_is() {
+        let mut expected = BTreeSet::from(["index.json".to_owned()]);
+        for release in Release::ALL {
+            let cases = CASES.iter().filter(|case| case.releases.include(release));
+            expected.extend(cases.map(|case| format!("{}-{}.jsonl", release.version(), case.name)));
+        }
+        let files = fs::read_dir(recordings()).unwrap();
+        let found: BTreeSet<String> = files
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect();
+        assert_eq!(found, expected);
+        assert_eq!(
+            Index::open(&recordings()).unwrap().len(),
+            expected.len() - 1
+        );
+    }
+
+    #[test]
+    fn every_recorded_line_is_an_event_and_a_thread_comes_first() {
+        for file in fs::read_dir(recordings()).unwrap() {
+            let path = file.unwrap().path();
+            if path
+                .extension()
+                .is_none_or(|extension| extension != "jsonl")
+            {
+                continue;
+            }
+            for (at, line) in fs::read_to_string(&path).unwrap().lines().enumerate() {
+                let event: serde_json::Value = serde_json::from_str(line).unwrap();
+                let is_start = event["type"] == "thread.started";
+                assert_eq!(is_start, at == 0, "{}: {line}", path.display());
+            }
+        }
+    }
+}

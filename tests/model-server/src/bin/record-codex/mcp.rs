@@ -1,4 +1,5 @@
-//! A Model Context Protocol server with one tool, `say`, which gives back its text.
+//! A Model Context Protocol server with two tools, which give back their text: `say` declares that it
+//! changes nothing, `shout` does not, so that newer releases want an approval for it.
 //!
 //! It speaks JSON-RPC on standard input and output, one object per line, and knows just what the CLI
 //! asks for: the handshake, the list of tools, and a call.
@@ -28,15 +29,7 @@ fn result(request: &Value) -> Value {
             "capabilities": {"tools": {}},
             "serverInfo": {"name": "echo", "version": "1.0.0"},
         }),
-        Some("tools/list") => json!({"tools": [{
-            "name": "say",
-            "description": "Gives back its text.",
-            "inputSchema": {
-                "type": "object",
-                "properties": {"text": {"type": "string"}},
-                "required": ["text"],
-            },
-        }]}),
+        Some("tools/list") => json!({"tools": [tool("say", true), tool("shout", false)]}),
         Some("tools/call") => {
             let text = &request["params"]["arguments"]["text"];
             json!({"content": [{"type": "text", "text": text}], "isError": false})
@@ -45,12 +38,25 @@ fn result(request: &Value) -> Value {
     }
 }
 
+fn tool(name: &str, read_only: bool) -> Value {
+    json!({
+        "name": name,
+        "description": "Gives back its text.",
+        "inputSchema": {
+            "type": "object",
+            "properties": {"text": {"type": "string"}},
+            "required": ["text"],
+        },
+        "annotations": {"readOnlyHint": read_only},
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_tool_gives_back_its_text() {
+    fn a_tool_gives_back_its_text() {
         let call = json!({"id": 1, "method": "tools/call", "params": {"name": "say", "arguments": {"text": "hi"}}});
         assert_eq!(result(&call)["content"][0]["text"], "hi");
     }
