@@ -31,6 +31,7 @@ const EXPECTED: &str = "
     command-timeout         -                                   succeeded
     mcp-tool-call           -                                   succeeded
     code-mode-mcp-tool-call succeeded                           -
+    code-mode-mcp-tool-refused  succeeded                       -
     refused-command         succeeded                           -
     escalate                succeeded                           succeeded
     empty                   succeeded                           succeeded
@@ -410,15 +411,25 @@ fn calls_of_mcp_tools_are_kept() {
             panic!("{transcript:?}")
         };
         assert_eq!((call.server.as_str(), call.tool.as_str()), ("echo", "say"));
-        // Newer releases refuse a call that would need an approval, and say so in the item.
-        assert_ne!(call.state, ItemState::Abandoned);
-        assert_eq!(
-            call.error.is_some(),
-            call.state == ItemState::Failed,
-            "{call:?}"
-        );
+        assert_eq!((call.state, &call.error), (ItemState::Completed, &None));
         assert!(call.arguments.is_object(), "{call:?}");
     }
+}
+
+#[test]
+fn a_call_that_would_need_an_approval_failed_and_says_so() {
+    let transcript =
+        Recording::of("code-mode-mcp-tool-refused", Version::NEWEST_KNOWN).transcript();
+    let [call] = transcript.mcp_calls() else {
+        panic!("{transcript:?}")
+    };
+    assert_eq!(call.state, ItemState::Failed);
+    assert!(
+        call.error
+            .as_ref()
+            .is_some_and(|error| error.contains("approval")),
+        "{call:?}"
+    );
 }
 
 #[test]
