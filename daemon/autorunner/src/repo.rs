@@ -181,13 +181,14 @@ mod tests {
 
     #[test]
     fn no_git_entry_is_an_error_that_says_what_to_do() {
-        let dir = tempfile::tempdir().unwrap();
-        let error = Repository::discover(dir.path()).unwrap_err().to_string();
+        // The only directory that surely has no repository above it.
+        let error = Repository::discover(Path::new("/"))
+            .unwrap_err()
+            .to_string();
         assert!(error.starts_with("Could not find .git directory in current or parent paths"));
         assert!(error.contains("git init"));
-        let gone = dir.path().join("gone");
         assert!(matches!(
-            Repository::discover(&gone),
+            Repository::discover(Path::new("/nonexistent-directory")),
             Err(RepoError::StartUnreadable { .. })
         ));
     }
