@@ -161,7 +161,8 @@ impl Git {
         }
         let (ignored, wanted) = self.split_ignored(self.inside(documents)?)?;
         if !wanted.is_empty() {
-            self.succeed_with(&["add", "--"], &wanted)?;
+            // A path is a path, whatever characters it has.
+            self.succeed_with(&["--literal-pathspecs", "add", "--"], &wanted)?;
         }
         if self
             .run(&["diff", "--cached", "--quiet"], &[])?
@@ -238,7 +239,7 @@ impl Git {
         match output.status.code() {
             Some(0) => Ok(true),
             Some(1) => Ok(false),
-            _ => Err(failed(args.first().unwrap_or(&""), output)),
+            _ => Err(failed(subcommand(args), output)),
         }
     }
 
@@ -251,12 +252,12 @@ impl Git {
         if output.status.success() {
             Ok(output.stdout)
         } else {
-            Err(failed(args.first().unwrap_or(&""), output))
+            Err(failed(subcommand(args), output))
         }
     }
 
     fn run(&self, args: &[&str], paths: &[PathBuf]) -> Result<Output, GitError> {
-        let name = (*args.first().unwrap_or(&"")).to_owned();
+        let name = subcommand(args).to_owned();
         let mut command = self.command();
         command.args(args).args(paths);
         let io_error = |source| GitError::Io {
@@ -303,14 +304,20 @@ impl Git {
             .current_dir(&self.root)
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("LC_ALL", "C")
-            // A path is a path, whatever characters it has.
-            .env("GIT_LITERAL_PATHSPECS", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
         command
     }
+}
+
+/// The word that names the command, for messages: the first that is no option.
+fn subcommand<'a>(args: &[&'a str]) -> &'a str {
+    args.iter()
+        .find(|arg| !arg.starts_with('-'))
+        .copied()
+        .unwrap_or_default()
 }
 
 fn drain(pipe: Option<impl Read>) -> io::Result<Vec<u8>> {
