@@ -438,6 +438,7 @@ fn failed(action: &'static str, path: &Path, source: io::Error) -> LockError {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
+    use proptest::prelude::*;
     use std::process::Command;
 
     fn scratch() -> (tempfile::TempDir, PathBuf) {
@@ -611,6 +612,24 @@ mod tests {
             let winner = winners.next().expect("one wins");
             assert!(winners.next().is_none());
             assert_eq!(winner.release().unwrap(), Released::Removed);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_can_be_judged(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let _ = LockRecord::parse(&bytes);
+        }
+
+        #[test]
+        fn a_record_reads_back(
+            pid in 1..u32::MAX,
+            seconds in proptest::option::of(0..4_000_000_000_i64),
+            host in proptest::option::of("[a-z\"\\\\é.]{1,20}"),
+        ) {
+            let started_at = seconds.map(|seconds| Timestamp::from_second(seconds).unwrap());
+            let record = LockRecord { pid, started_at, host };
+            prop_assert_eq!(LockRecord::parse(record.to_line().as_bytes()), Ok(record));
         }
     }
 }

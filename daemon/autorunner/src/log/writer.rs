@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -72,16 +73,16 @@ pub fn recover(
 }
 
 /// Writes the block of one iteration into the main log and into its own file.
-pub struct BlockWriter<'r> {
+pub struct BlockWriter {
     run: u64,
     main: Sink,
     copy: Sink,
     /// Index of the next line that the caller feeds.
     next_line: u64,
-    redact: &'r dyn Redact,
+    redact: Arc<dyn Redact>,
 }
 
-impl<'r> BlockWriter<'r> {
+impl BlockWriter {
     /// Begins the block of `run`, or goes on with it if it is there already behind offset `since`.
     ///
     /// Feed it the lines of the iteration from the first one: those that are there are skipped. Or
@@ -90,7 +91,7 @@ impl<'r> BlockWriter<'r> {
         layout: &Layout,
         run: u64,
         since: u64,
-        redact: &'r dyn Redact,
+        redact: Arc<dyn Redact>,
     ) -> Result<Self, LogError> {
         let runs = layout.runs();
         fs::create_dir_all(&runs).map_err(|source| LogError {
@@ -353,7 +354,7 @@ mod tests {
     }
 
     fn feed(layout: &Layout, run: u64, since: u64, texts: &[&str], end: Option<i32>) {
-        let mut writer = BlockWriter::open(layout, run, since, &KeepAll).unwrap();
+        let mut writer = BlockWriter::open(layout, run, since, Arc::new(KeepAll)).unwrap();
         for (second, text) in (1..).zip(texts) {
             writer.append(at(second), text).unwrap();
         }
@@ -416,7 +417,7 @@ mod tests {
             }
         }
         let (_dir, layout) = scratch();
-        let mut writer = BlockWriter::open(&layout, 1, 0, &NoToken).unwrap();
+        let mut writer = BlockWriter::open(&layout, 1, 0, Arc::new(NoToken)).unwrap();
         writer.append(at(0), "key sk-123").unwrap();
         writer.end(0).unwrap();
         for path in [layout.log(), layout.run_log(1)] {
@@ -478,12 +479,12 @@ mod tests {
     fn a_writer_says_how_far_it_came_and_can_be_told_where_to_go_on() {
         let (_dir, layout) = scratch();
         feed(&layout, 1, 0, &["a", "b\nc"], None);
-        let mut writer = BlockWriter::open(&layout, 1, 0, &KeepAll).unwrap();
+        let mut writer = BlockWriter::open(&layout, 1, 0, Arc::new(KeepAll)).unwrap();
         assert_eq!(writer.lines_written(), 3);
         writer.skip_to(3);
         assert_eq!(writer.append(at(5), "d").unwrap(), 4);
         writer.end(0).unwrap();
-        let again = BlockWriter::open(&layout, 1, 0, &KeepAll).unwrap();
+        let again = BlockWriter::open(&layout, 1, 0, Arc::new(KeepAll)).unwrap();
         assert!(again.is_closed());
         assert_eq!(fs::read_to_string(layout.log()).unwrap().lines().count(), 6);
     }
