@@ -13,7 +13,13 @@
 //!
 //! The engine must therefore launch the keeper with SIGUSR1 as the first signal of its stop ladder.
 //!
+//! Some releases of the earlier tool delete a lock that is not theirs (a refused `run` does). On Linux the
+//! keeper notices and puts its lock back; if somebody else took the loop over meanwhile (`run --force`),
+//! it asks its own loop to stop.
+//!
 //! Plain blocking code, no runtime: it sleeps in one system call.
+
+mod sleep;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -26,7 +32,8 @@ use jiff::Timestamp;
 use nix::sys::signal::{SigSet, Signal};
 use serde::{Deserialize, Serialize};
 
-use crate::lock::{LockError, LockRecord, OwnedLock, Released};
+use self::sleep::{Sleeper, Wake};
+use crate::lock::{LockError, LockRecord, OwnedLock, Presence, Released};
 use crate::repo::Layout;
 use crate::{atomic, format_time};
 
@@ -222,8 +229,9 @@ fn keep(args: impl IntoIterator<Item = OsString>) -> Result<Released, KeeperErro
     let signals: SigSet = stop_signals.into_iter().chain([END_SIGNAL]).collect();
     signals.thread_block().map_err(KeeperError::Signals)?;
 
+    let sleeper = Sleeper::new(&signals, &layout.lock()).map_err(KeeperError::Signals)?;
     let record = LockRecord::of_this_process(Timestamp::now());
-    let lock = match OwnedLock::acquire(&layout.lock(), &record) {
+    let mut lock = match OwnedLock::acquire(&layout.lock(), &record) {
         Ok(lock) => lock,
         Err(error) => {
             report(KeeperStatus::Refused {
@@ -244,13 +252,30 @@ fn keep(args: impl IntoIterator<Item = OsString>) -> Result<Released, KeeperErro
     }
 
     loop {
-        let signal = signals.wait().map_err(KeeperError::Signals)?;
-        if signal == END_SIGNAL {
-            break;
-        }
-        if let Err(error) =
-            mailbox.request_stop(&format!("{signal} to the keeper"), Timestamp::now())
-        {
+        let stop_asked_by = match sleeper.sleep().map_err(KeeperError::Signals)? {
+            Wake::Signal(END_SIGNAL, _) => break,
+            Wake::Signal(signal, Some(sender)) => {
+                format!("{signal} from process {sender} to the keeper")
+            }
+            Wake::Signal(signal, None) => format!("{signal} to the keeper"),
+            Wake::LockTouched => match lock.keep_in_place() {
+                Ok(Presence::InPlace) => continue,
+                Ok(Presence::Restored) => {
+                    println!("the lock had been removed by somebody else and was put back");
+                    continue;
+                }
+                Ok(Presence::TakenOver(holder)) => {
+                    let holder =
+                        holder.map_or_else(|| "somebody".to_owned(), |holder| holder.to_string());
+                    format!("another autorunner, which took the lock over ({holder})")
+                }
+                Err(error) => {
+                    eprintln!("keeper: {error}");
+                    continue;
+                }
+            },
+        };
+        if let Err(error) = mailbox.request_stop(&stop_asked_by, Timestamp::now()) {
             // Not a reason to give the lock up: the loop still runs.
             eprintln!("keeper: cannot pass the stop request on: {error}");
         }

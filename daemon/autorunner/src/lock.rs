@@ -279,25 +279,77 @@ impl OwnedLock {
         }
     }
 
+    /// Looks whether the file is still in its place, and puts it back if somebody removed it.
+    pub fn keep_in_place(&mut self) -> Result<Presence, LockError> {
+        let _guard = guard(&self.path)?;
+        match self
+            .is_ours()
+            .map_err(|source| failed("read", &self.path, source))?
+        {
+            Some(true) => return Ok(Presence::InPlace),
+            // Rewritten where it stands, as `run --force` does: our own OS lock must not be taken
+            // for that of the new owner.
+            Some(false) if self.is_same_file() => {
+                let content = fs::read(&self.path).unwrap_or_default();
+                return Ok(Presence::TakenOver(LockRecord::parse(&content).ok()));
+            }
+            Some(false) => match assess(&self.path)? {
+                Assessment::Held { holder, .. } => return Ok(Presence::TakenOver(holder)),
+                Assessment::Stale { .. } => remove(&self.path)?,
+                Assessment::Free => {}
+            },
+            None => {}
+        }
+        self.file = publish(&self.path, &self.line)
+            .map_err(|source| failed("create", &self.path, source))?;
+        Ok(Presence::Restored)
+    }
+
     /// Gives the lock back.
     pub fn release(self) -> Result<Released, LockError> {
         let _guard = guard(&self.path)?;
-        let read = || -> io::Result<Option<bool>> {
-            let found = match File::open(&self.path) {
-                Ok(found) => found,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                Err(error) => return Err(error),
-            };
-            let (there, ours) = (found.metadata()?, self.file.metadata()?);
-            let same_file = (there.dev(), there.ino()) == (ours.dev(), ours.ino());
-            Ok(Some(same_file && content(&found)? == self.line.as_bytes()))
-        };
-        match read().map_err(|source| failed("read", &self.path, source))? {
+        match self
+            .is_ours()
+            .map_err(|source| failed("read", &self.path, source))?
+        {
             None => Ok(Released::Gone),
             Some(false) => Ok(Released::NotOurs),
             Some(true) => remove(&self.path).map(|()| Released::Removed),
         }
     }
+
+    /// Whether the file under our name is the one that we wrote, unchanged; `None` if there is none.
+    fn is_ours(&self) -> io::Result<Option<bool>> {
+        match File::open(&self.path) {
+            Ok(found) => Ok(Some(
+                identity(&found)? == identity(&self.file)?
+                    && content(&found)? == self.line.as_bytes(),
+            )),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn is_same_file(&self) -> bool {
+        let found = File::open(&self.path).and_then(|found| identity(&found));
+        matches!((found, identity(&self.file)), (Ok(found), Ok(ours)) if found == ours)
+    }
+}
+
+/// What [`OwnedLock::keep_in_place`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Presence {
+    /// The file is where it belongs.
+    InPlace,
+    /// It was gone (or somebody left a stale one in its place), and stands there again.
+    Restored,
+    /// Somebody else owns the loop now.
+    TakenOver(Option<LockRecord>),
+}
+
+/// Which file this is, whatever its name.
+fn identity(file: &File) -> io::Result<(u64, u64)> {
+    file.metadata().map(|found| (found.dev(), found.ino()))
 }
 
 /// The name of this machine, as it stands in lock files.
@@ -591,6 +643,35 @@ mod tests {
         let lock = OwnedLock::acquire(&path, &record).unwrap();
         fs::remove_file(&path).unwrap();
         assert_eq!(lock.release().unwrap(), Released::Gone);
+    }
+
+    #[test]
+    fn a_lock_that_somebody_removed_is_put_back_and_one_taken_over_is_not() {
+        let (dir, path) = scratch();
+        let record = LockRecord::of_this_process(Timestamp::now());
+        let mut lock = OwnedLock::acquire(&path, &record).unwrap();
+        assert_eq!(lock.keep_in_place().unwrap(), Presence::InPlace);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(lock.keep_in_place().unwrap(), Presence::Restored);
+        assert_eq!(held(&path), Evidence::OsLock);
+
+        let foreign = dir.path().join("foreign");
+        fs::write(&foreign, dead_pid().to_string()).unwrap();
+        fs::rename(&foreign, &path).unwrap();
+        assert_eq!(lock.keep_in_place().unwrap(), Presence::Restored);
+
+        // Rewritten where it stands, then replaced, by a living owner.
+        let taken = Presence::TakenOver(Some(LockRecord {
+            pid: 1,
+            started_at: None,
+            host: None,
+        }));
+        fs::write(&path, "1").unwrap();
+        assert_eq!(lock.keep_in_place().unwrap(), taken);
+        fs::write(&foreign, "1").unwrap();
+        fs::rename(&foreign, &path).unwrap();
+        assert_eq!(lock.keep_in_place().unwrap(), taken);
+        assert_eq!(lock.release().unwrap(), Released::NotOurs);
     }
 
     #[test]

@@ -124,7 +124,11 @@ fn a_sigterm_from_another_tool_becomes_a_stop_request_and_the_keeper_lives_on() 
         keeper.signal(signal);
     }
     let request = wait_for("stop request", || mailbox.stop_request().unwrap());
-    assert!(request.by.ends_with("to the keeper"), "{}", request.by);
+    assert!(
+        request.by.starts_with("SIG") && request.by.ends_with("to the keeper"),
+        "{}",
+        request.by
+    );
     assert!(keeper.0.try_wait().unwrap().is_none());
     assert!(matches!(scene.assess(), Assessment::Held { .. }));
 
@@ -171,4 +175,42 @@ fn a_killed_keeper_leaves_a_stale_lock_that_the_next_one_replaces() {
     let (next, mailbox) = scene.start("b");
     let status = wait_for("status", || mailbox.status().unwrap());
     assert_eq!(status, KeeperStatus::Holding { pid: next.0.id() });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_lock_that_another_tool_deletes_comes_back() {
+    let scene = Scene::new();
+    let (mut keeper, mailbox) = scene.start("a");
+    wait_for("status", || mailbox.status().unwrap());
+    std::fs::remove_file(scene.layout.lock()).unwrap();
+    wait_for("lock", || {
+        matches!(scene.assess(), Assessment::Held { .. }).then_some(())
+    });
+    keeper.signal(END_SIGNAL);
+    assert_eq!(keeper.exit_code(), Some(0));
+    assert_eq!(scene.assess(), Assessment::Free);
+    assert_eq!(mailbox.stop_request().unwrap(), None);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_keeper_whose_lock_is_taken_over_by_force_asks_its_loop_to_stop() {
+    let scene = Scene::new();
+    let (mut keeper, mailbox) = scene.start("a");
+    wait_for("status", || mailbox.status().unwrap());
+    let own_pid = std::process::id().to_string();
+    std::fs::write(scene.layout.lock(), &own_pid).unwrap();
+    let request = wait_for("stop request", || mailbox.stop_request().unwrap());
+    assert!(
+        request.by.contains(&format!("process {own_pid}")),
+        "{}",
+        request.by
+    );
+    keeper.signal(END_SIGNAL);
+    assert_eq!(keeper.exit_code(), Some(0));
+    assert_eq!(
+        std::fs::read_to_string(scene.layout.lock()).unwrap(),
+        own_pid
+    );
 }
