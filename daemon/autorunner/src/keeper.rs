@@ -259,7 +259,8 @@ fn keep(args: impl IntoIterator<Item = OsString>) -> Result<Released, KeeperErro
             }
             Wake::Signal(signal, None) => format!("{signal} to the keeper"),
             Wake::LockTouched => match lock.keep_in_place() {
-                Ok(Presence::InPlace) => continue,
+                // Whoever rewrites it closes it, which wakes us again.
+                Ok(Presence::InPlace | Presence::BeingRewritten) => continue,
                 Ok(Presence::Restored) => {
                     println!("the lock had been removed by somebody else and was put back");
                     continue;

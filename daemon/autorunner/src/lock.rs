@@ -291,7 +291,11 @@ impl OwnedLock {
             // for that of the new owner.
             Some(false) if self.is_same_file() => {
                 let content = fs::read(&self.path).unwrap_or_default();
-                return Ok(Presence::TakenOver(LockRecord::parse(&content).ok()));
+                return Ok(match LockRecord::parse(&content) {
+                    Ok(holder) => Presence::TakenOver(Some(holder)),
+                    // Emptied, and not yet written.
+                    Err(_) => Presence::BeingRewritten,
+                });
             }
             Some(false) => match assess(&self.path)? {
                 Assessment::Held { holder, .. } => return Ok(Presence::TakenOver(holder)),
@@ -343,6 +347,8 @@ pub enum Presence {
     InPlace,
     /// It was gone (or somebody left a stale one in its place), and stands there again.
     Restored,
+    /// It stands there without a record: somebody is writing it right now. Look again after that.
+    BeingRewritten,
     /// Somebody else owns the loop now.
     TakenOver(Option<LockRecord>),
 }
@@ -666,6 +672,8 @@ mod tests {
             started_at: None,
             host: None,
         }));
+        fs::write(&path, "").unwrap();
+        assert_eq!(lock.keep_in_place().unwrap(), Presence::BeingRewritten);
         fs::write(&path, "1").unwrap();
         assert_eq!(lock.keep_in_place().unwrap(), taken);
         fs::write(&foreign, "1").unwrap();
