@@ -6,7 +6,7 @@
 //!
 //! - [`repo`]: which directory is the repository, and where each file lies
 //! - [`config`]: `config.yml`; [`state`]: `state.json`; [`lock`] and [`keeper`]: who owns the loop
-//! - [`log`]: the text log; [`todo`]: the TODO document; [`prompt`]: what an iteration is asked
+//! - [`log`]: the text log; [`mod@todo`]: the TODO document; [`prompt`]: what an iteration is asked
 //! - [`stop`]: when the loop ends; [`git`]: commits and signs of progress
 //! - [`init`] seeds a repository, [`doctor`] examines one
 

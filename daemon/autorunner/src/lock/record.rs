@@ -18,6 +18,17 @@ pub struct LockRecord {
     pub host: Option<String>,
 }
 
+/// The JSON form as it stands in the file. Times are texts here: one in a form that we do not know
+/// must not turn a held lock into garbage.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    pid: u32,
+    #[serde(default)]
+    started_at: Option<String>,
+    #[serde(default)]
+    host: Option<String>,
+}
+
 /// Why a lock file names nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NoRecord {
@@ -37,23 +48,17 @@ impl LockRecord {
 
     /// The line for the file.
     pub fn to_line(&self) -> String {
-        let line = serde_json::json!({
-            "pid": self.pid,
-            "started_at": self.started_at.map(format_time),
-            "host": self.host,
-        });
+        let line = Line {
+            pid: self.pid,
+            started_at: self.started_at.map(format_time),
+            host: self.host.clone(),
+        };
+        // A number and two texts always have a JSON form; the bare one would do, too.
+        let line = serde_json::to_string(&line).unwrap_or_else(|_| self.pid.to_string());
         format!("{line}\n")
     }
 
     pub(super) fn parse(content: &[u8]) -> Result<Self, NoRecord> {
-        #[derive(Deserialize)]
-        struct Line {
-            pid: u32,
-            #[serde(default)]
-            started_at: Option<String>,
-            #[serde(default)]
-            host: Option<String>,
-        }
         let text = String::from_utf8_lossy(content);
         let text = text.trim();
         if text.is_empty() {
@@ -67,7 +72,6 @@ impl LockRecord {
             }
         } else {
             let line: Line = serde_json::from_str(text).map_err(|_| NoRecord::Garbage)?;
-            // A time in a form that we do not know must not turn a held lock into garbage.
             let started_at = line.started_at.and_then(|time| time.parse().ok());
             Self {
                 pid: line.pid,

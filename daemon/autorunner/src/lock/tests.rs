@@ -45,7 +45,7 @@ fn both_forms_are_read_and_the_json_line_is_written() {
     let line = record.to_line();
     assert_eq!(
         line,
-        "{\"host\":\"box\",\"pid\":7,\"started_at\":\"2025-12-09T10:00:01Z\"}\n"
+        "{\"pid\":7,\"started_at\":\"2025-12-09T10:00:01Z\",\"host\":\"box\"}\n"
     );
     assert_eq!(LockRecord::parse(line.as_bytes()), Ok(record));
     let odd = LockRecord::parse(b"{\"pid\": 7, \"started_at\": \"yesterday\", \"x\": 1}").unwrap();
