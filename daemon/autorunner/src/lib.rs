@@ -1,1 +1,31 @@
-//! placeholder
+//! The autorunner: one agent, one repository, one TODO list, worked through iteration by iteration.
+//!
+//! This half of the crate knows the files below `.codex-autorunner/`, a layout shared with an
+//! earlier tool (codex-autorunner) whose users' scripts read them, and the pure rules of the loop.
+//! Nothing here needs the engine.
+//!
+//! - [`repo`]: which directory is the repository, and where each file lies
+//! - [`config`]: `config.yml`; [`state`]: `state.json`; [`lock`] and [`keeper`]: who owns the loop
+//! - [`log`]: the text log; [`mod@todo`]: the TODO document; [`prompt`]: what an iteration is asked
+//! - [`stop`]: when the loop ends; [`git`]: commits and signs of progress
+//! - [`init`] seeds a repository, [`doctor`] examines one
+
+mod atomic;
+pub mod config;
+pub mod doctor;
+pub mod git;
+pub mod init;
+pub mod keeper;
+pub mod lock;
+pub mod log;
+mod process_table;
+pub mod prompt;
+pub mod repo;
+pub mod state;
+pub mod stop;
+pub mod todo;
+
+/// Writes a time as the files of this format do: UTC, whole seconds, `2025-12-09T10:00:01Z`.
+pub fn format_time(at: jiff::Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
