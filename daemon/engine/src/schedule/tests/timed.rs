@@ -150,7 +150,9 @@ async fn overlap_skip_drops_the_firing_and_tells_it() {
         active: first_run(&daemon),
     };
     assert_eq!(daemon.notices(), [skipped]);
-    assert_eq!(daemon.host.stored_schedule("hourly").counts.skipped, 1);
+    let stored = daemon.host.stored_schedule("hourly");
+    assert_eq!(stored.counts.skipped, 1);
+    assert_eq!(daemon.show("hourly").await, stored);
 
     daemon
         .host
