@@ -1,7 +1,7 @@
 //! The wall clock, as something that can be replaced.
 //!
 //! Everything in the engine that asks for the time, or waits for one, goes through a [`Clock`]. The
-//! daemon uses [`SystemClock`]; tests use [`FakeClock`], which moves only when it is told to, in
+//! daemon uses [`SystemClock`]; tests use `FakeClock`, which moves only when it is told to, in
 //! both directions, so that a daylight-saving change or a night of suspend takes no time to test.
 //!
 //! These are times on the wall: they may jump. What must measure how long something took uses

@@ -124,6 +124,8 @@ pub enum Cause {
 }
 
 /// Something about a schedule that people should be told, as an event.
+///
+/// Each is told at least once: twice only when the host stored one but answered with an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {

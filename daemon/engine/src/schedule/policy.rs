@@ -313,6 +313,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_latest_are_found_however_far_back_they_are() {
+        let cron = Cron::new("* * 2 * * *", "UTC").unwrap();
+        let (next_at, now) = (at("2026-01-01T02:00:00Z"), at("2026-01-11T01:00:00Z"));
+        let due = due(&Trigger::Cron(cron), Uuid::nil(), next_at, now, Missed::All);
+        assert_eq!(due.fire.len(), MOST_MADE_UP);
+        assert_eq!(due.fire.last(), Some(&at("2026-01-10T02:59:59Z")));
+        assert_eq!(due.next, Some(at("2026-01-11T02:00:00Z")));
+    }
+
     fn active(count: u128) -> Vec<ActiveRun> {
         let run = |number| ActiveRun {
             id: Uuid::from_u128(number),

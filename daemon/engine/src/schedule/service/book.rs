@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BinaryHeap};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::super::{Listing, Schedule, ScheduleError, ScheduleRecord, Unreadable, Upcoming};
+use super::super::{
+    Listing, Notice, Schedule, ScheduleError, ScheduleRecord, Unreadable, Upcoming,
+};
 use super::Backoff;
 
 /// All schedules.
@@ -22,6 +24,8 @@ pub(super) struct Entry {
     pub(super) schedule: Schedule,
     /// The pause it makes after a failure of the host.
     pub(super) backoff: Option<Backoff>,
+    /// Notices that could not be stored yet; they go with whatever is stored next.
+    pub(super) untold: Vec<Notice>,
 }
 
 impl Entry {
@@ -91,15 +95,30 @@ impl Book {
 
     /// Takes the state of a schedule as it was stored last; what held it up is over.
     pub(super) fn put(&mut self, schedule: Schedule) {
-        let backoff = None;
-        self.entries
-            .insert(schedule.id, Entry { schedule, backoff });
+        self.put_off(schedule, None, Vec::new());
     }
 
-    /// Takes the state of a schedule that has to pause.
-    pub(super) fn put_off(&mut self, schedule: Schedule, backoff: Option<Backoff>) {
-        self.entries
-            .insert(schedule.id, Entry { schedule, backoff });
+    /// Takes the state of a schedule after a failure, with what could not be told about it.
+    pub(super) fn put_off(
+        &mut self,
+        schedule: Schedule,
+        backoff: Option<Backoff>,
+        untold: Vec<Notice>,
+    ) {
+        let entry = Entry {
+            schedule,
+            backoff,
+            untold,
+        };
+        self.entries.insert(entry.schedule.id, entry);
+    }
+
+    /// Takes the state of a schedule that was stored for a reason of its own; what holds it up, if
+    /// anything, goes on doing so.
+    pub(super) fn update(&mut self, schedule: Schedule) {
+        if let Some(entry) = self.entries.get_mut(&schedule.id) {
+            entry.schedule = schedule;
+        }
     }
 
     pub(super) fn forget(&mut self, id: Uuid) {

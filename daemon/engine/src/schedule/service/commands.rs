@@ -81,8 +81,7 @@ impl Scheduler {
         let firing = Firing::new(schedule.id, Cause::Command(request_id), Vec::new());
         let started = self.start(&schedule, &firing, &[]).await?;
         let run = started.last_run;
-        let backoff = self.book.get(schedule.id).and_then(|entry| entry.backoff);
-        self.book.put_off(started, backoff);
+        self.book.update(started);
         run.ok_or(ScheduleError::Stopped)
     }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::super::{Cause, EventBatch, EventView, Firing, HostError, Notice, Schedule, Trigger};
+use super::super::{Cause, EventBatch, EventView, Firing, HostError, Schedule, Trigger};
 use super::{Backoff, Scheduler};
 
 /// So many events may be consumed without storing it. Reading some of them twice after a crash does no
@@ -132,26 +132,18 @@ impl Scheduler {
         let Some(entry) = self.book.get(id) else {
             return Ok(());
         };
-        let schedule = entry.schedule.clone();
+        let (schedule, notices) = (entry.schedule.clone(), entry.untold.clone());
         let cause = Cause::Event(event.number);
         let firing = Firing::new(id, cause.clone(), event.lineage.clone());
         let mut advanced = schedule.clone();
         advanced.last_event = event.number;
-        match self.carry_out(&advanced, firing, Vec::new()).await {
+        match self.carry_out(&advanced, firing, notices.clone()).await {
             Ok(stored) => {
                 self.book.put(stored);
                 Ok(())
             }
             Err(error) => {
-                let mut failed = schedule.clone();
-                failed.last_error = Some(error.to_string());
-                let notice = Notice::Failed {
-                    cause,
-                    problem: error.to_string(),
-                };
-                self.store_failure(&schedule, &failed, &[notice], &error)
-                    .await;
-                self.book.put(failed);
+                self.fail(schedule, cause, &error, notices, None).await;
                 Err(error)
             }
         }

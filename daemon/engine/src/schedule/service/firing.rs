@@ -13,8 +13,8 @@ impl Scheduler {
             return;
         };
         let (schedule, backoff) = (entry.schedule.clone(), entry.backoff);
+        let mut notices = entry.untold.clone();
         let mut advanced = schedule.clone();
-        let mut notices = Vec::new();
         let occurrence = match advanced.pending.take() {
             Some(pending) => Some(pending),
             None => self.advance(&mut advanced, &mut notices),
@@ -29,28 +29,23 @@ impl Scheduler {
                 Err(error) => {
                     tracing::warn!(schedule = schedule.name, %error, "cannot store that occurrences were missed");
                     let backoff = Backoff::after(backoff, self.clock.now());
-                    self.book.put_off(schedule, Some(backoff));
+                    self.book.put_off(schedule, Some(backoff), Vec::new());
                 }
             }
             return;
         };
 
-        let firing = Firing::new(id, Cause::Time(occurrence), Vec::new());
+        let cause = Cause::Time(occurrence);
+        let firing = Firing::new(id, cause.clone(), Vec::new());
         match self.carry_out(&advanced, firing, notices.clone()).await {
             Ok(stored) => self.book.put(stored),
             Err(error) => {
                 // Exactly this occurrence is tried again, whatever else comes due meanwhile: its run
                 // may have been started without our hearing of it.
                 advanced.pending = Some(occurrence);
-                advanced.last_error = Some(error.to_string());
-                notices.push(Notice::Failed {
-                    cause: Cause::Time(occurrence),
-                    problem: error.to_string(),
-                });
-                self.store_failure(&schedule, &advanced, &notices, &error)
-                    .await;
                 let backoff = Backoff::after(backoff, self.clock.now());
-                self.book.put_off(advanced, Some(backoff));
+                self.fail(advanced, cause, &error, notices, Some(backoff))
+                    .await;
             }
         }
     }
@@ -141,20 +136,31 @@ impl Scheduler {
         Ok(fired.started(run))
     }
 
-    /// Stores that a firing failed, as well as it can be: the store itself may be what failed.
-    pub(super) async fn store_failure(
-        &self,
-        before: &Schedule,
-        after: &Schedule,
-        notices: &[Notice],
+    /// Keeps a schedule whose firing failed, and tells so unless it has failed for the same reason
+    /// before. The store may be what failed: then the notices wait for it.
+    pub(super) async fn fail(
+        &mut self,
+        mut failed: Schedule,
+        cause: Cause,
         error: &HostError,
+        mut notices: Vec<Notice>,
+        backoff: Option<Backoff>,
     ) {
-        tracing::warn!(schedule = after.name, %error, "a schedule could not start its run; trying again");
-        if before == after {
-            return; // failed before, for the same reason
+        let problem = error.to_string();
+        tracing::warn!(schedule = failed.name, %error, "a schedule could not start its run; trying again");
+        failed.last_error = Some(problem.clone());
+        let before = self.book.get(failed.id).map(|entry| &entry.schedule);
+        if before != Some(&failed) {
+            notices.push(Notice::Failed { cause, problem });
         }
-        if let Err(error) = self.host.save(after, notices).await {
-            tracing::warn!(schedule = after.name, %error, "nor could that be stored");
+        if !notices.is_empty() {
+            match self.host.save(&failed, &notices).await {
+                Ok(()) => notices.clear(),
+                Err(error) => {
+                    tracing::warn!(schedule = failed.name, %error, "nor could that be stored");
+                }
+            }
         }
+        self.book.put_off(failed, backoff, notices);
     }
 }

@@ -150,7 +150,9 @@ async fn overlap_skip_drops_the_firing_and_tells_it() {
         active: first_run(&daemon),
     };
     assert_eq!(daemon.notices(), [skipped]);
-    assert_eq!(daemon.host.stored_schedule("hourly").counts.skipped, 1);
+    let stored = daemon.host.stored_schedule("hourly");
+    assert_eq!(stored.counts.skipped, 1);
+    assert_eq!(daemon.show("hourly").await, stored);
 
     daemon
         .host
@@ -294,4 +296,25 @@ async fn missed_occurrences_are_told_even_if_storing_that_fails_at_first() {
     daemon.advance(MINUTE).await;
     assert_eq!(daemon.notices(), [missed(3)]);
     assert_eq!(daemon.host.stored_schedule("hourly").counts.missed, 3);
+}
+
+#[tokio::test]
+async fn what_could_not_be_told_while_the_store_was_out_of_order_is_told_afterwards() {
+    let mut daemon = Daemon::start("2026-01-01T00:00:00Z");
+    let trigger = daemon.hourly();
+    daemon.add("hourly", trigger).await;
+    daemon.host.change(|world| {
+        world.fire_faults.extend(vec![Some(Fault::Lost); 3]);
+        world.save_faults.extend(vec![Some(Fault::Lost); 3]);
+    });
+    daemon.restart_after(HOUR * 3).await;
+    for _ in 0..10 {
+        daemon.advance(SignedDuration::from_secs(1)).await;
+    }
+    let failed = Notice::Failed {
+        cause: Cause::Time(at("2026-01-01T03:00:00Z")),
+        problem: "the store does not answer".to_owned(),
+    };
+    assert_eq!(daemon.notices(), [missed(2), failed]);
+    assert_eq!(daemon.fired(), ["01 03:00"]);
 }
