@@ -3,7 +3,7 @@
 //! What every Unix offers is here; what only Linux has is in `linux`, and `portable` beside it offers the same names
 //! with the best that other systems can do.
 
-#![expect(unsafe_code, reason = "fork and signal dispositions have no safe face")]
+#![expect(unsafe_code, reason = "fork, signal dispositions and raw descriptors have no safe face")]
 
 use std::ffi::CString;
 use std::fs::File;
@@ -30,17 +30,16 @@ mod portable;
 pub(crate) use portable::*;
 
 /// The signals that a shim blocks and reads from a descriptor; SIGHUP and SIGINT are blocked and never read.
-pub(crate) const HEARD: [nix::sys::signal::Signal; 3] = [
-    nix::sys::signal::Signal::SIGTERM,
-    nix::sys::signal::Signal::SIGQUIT,
-    nix::sys::signal::Signal::SIGCHLD,
-];
+pub(crate) const HEARD: [nix::sys::signal::Signal; 3] =
+    [nix::sys::signal::Signal::SIGTERM, nix::sys::signal::Signal::SIGQUIT, nix::sys::signal::Signal::SIGCHLD];
 
 /// Blocks every signal that could end the shim before it has told how the child ended.
 pub(crate) fn block_signals() -> io::Result<()> {
     let mut set = SigSet::from_iter(HEARD);
     set.add(nix::sys::signal::Signal::SIGHUP);
     set.add(nix::sys::signal::Signal::SIGINT);
+    // A limit of file sizes is met like a full disk.
+    set.add(nix::sys::signal::Signal::SIGXFSZ);
     nix::sys::signal::sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None)?;
     Ok(())
 }

@@ -298,8 +298,11 @@ enum Looked {
 
 fn look(dir: &Path) -> Result<Looked, ProcessError> {
     let lock = dir.join(record::LOCK);
-    let held = platform::is_locked(&lock)
-        .map_err(|source| ProcessError::File { action: "probe the lock", path: lock, source })?;
+    let held = platform::is_locked(&lock).map_err(|source| ProcessError::File {
+        action: "probe the lock",
+        path: lock,
+        source,
+    })?;
     if !held {
         return settle(dir).map(Looked::Ended);
     }

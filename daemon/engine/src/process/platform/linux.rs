@@ -193,7 +193,9 @@ impl ShimHandle {
     }
 
     fn new(pid: i32, pidfd: OwnedFd) -> io::Result<Self> {
-        Ok(Self { pid, pidfd: AsyncFd::with_interest(pidfd, Interest::READABLE)? })
+        // SAFETY: an owned descriptor stays open, and the same, until it is dropped with its registration.
+        let pidfd = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }?;
+        Ok(Self { pid, pidfd })
     }
 
     /// The shim's process id.

@@ -1,0 +1,320 @@
+//! Capturing the child's output: pipes into files, with an index, within limits, whatever the disk does.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::time::Instant;
+
+use rustix::event::PollFlags;
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::super::launch::{AtOutputLimit, OutputLimit};
+use super::super::platform;
+use super::super::record::{StreamTotals, UnixNanos};
+use super::child::Outputs;
+use crate::logs::index::{Entry, INDEX, RESOLUTION, Stream};
+
+/// Most bytes taken from one stream before the other, and the signals, get their turn.
+const TURN: usize = 1 << 20;
+/// Amounts up to this are copied: cheaper than moving pages, and every kernel then tells watchers of the file.
+const COPIED: usize = 16 << 10;
+/// Bytes of the one buffer, for copying.
+const BUFFER: usize = 64 << 10;
+/// A pipe's capacity as it is made, and the largest that an unprivileged user may ask for.
+const PIPE: std::ops::RangeInclusive<usize> = 64 << 10..=1 << 20;
+/// Holes are punched when they are at least so large, or an eighth of what is kept.
+const SMALLEST_HOLE: u64 = 64 << 10;
+/// Under [`AtOutputLimit::DropOldest`] the index is kept as long as the streams, but at least so long.
+const SMALLEST_INDEX: u64 = 1 << 20;
+/// Output up to this size is synced before the end is recorded. More than that was for the most part written back by
+/// the kernel already, and syncing it would make the end of every large run wait for the disk.
+const SYNCED: u64 = 16 << 20;
+
+/// The capture of both streams.
+pub(super) struct Capture {
+    streams: [Captured; 2],
+    index: Index,
+    limit: Option<OutputLimit>,
+    buffer: Vec<u8>,
+    last_output: Instant,
+    exceeded: bool,
+}
+
+struct Captured {
+    stream: Stream,
+    pipe: Option<OwnedFd>,
+    capacity: usize,
+    file: KeptFile,
+    /// Whether the last write failed; then bytes are copied, so that what cannot be stored is known.
+    failing: bool,
+    dropped: u64,
+    /// Dropped bytes that no entry of the index tells of yet.
+    dropped_untold: u64,
+}
+
+/// A file that grows at its end and may be given back from its start.
+struct KeptFile {
+    file: File,
+    length: u64,
+    punched: u64,
+}
+
+struct Index {
+    file: KeptFile,
+    last: Option<(Stream, Instant)>,
+}
+
+impl Capture {
+    /// Makes the files in the current directory, and the pipes; returns the child's ends of them.
+    pub(super) fn new(limit: Option<OutputLimit>) -> io::Result<(Self, Outputs)> {
+        let (stdout, stdout_in) = Captured::new(Stream::Stdout)?;
+        let (stderr, stderr_in) = Captured::new(Stream::Stderr)?;
+        let capture = Self {
+            streams: [stdout, stderr],
+            index: Index { file: KeptFile::new(INDEX)?, last: None },
+            limit,
+            buffer: Vec::new(),
+            last_output: Instant::now(),
+            exceeded: false,
+        };
+        Ok((capture, Outputs { stdout: stdout_in, stderr: stderr_in }))
+    }
+
+    /// The pipes that are still open, to be polled.
+    pub(super) fn pipes(&self) -> [Option<BorrowedFd<'_>>; 2] {
+        [0, 1].map(|place| self.streams[place].pipe.as_ref().map(AsFd::as_fd))
+    }
+
+    /// When the child last wrote, or the capture began.
+    pub(super) fn last_output(&self) -> Instant {
+        self.last_output
+    }
+
+    /// Whether a stream has passed a limit that stops the child.
+    pub(super) fn exceeded(&self) -> bool {
+        self.exceeded
+    }
+
+    /// Takes what a pipe holds, up to a [`TURN`].
+    pub(super) fn drain(&mut self, place: usize, ready: PollFlags) {
+        let mut taken = 0;
+        while taken < TURN {
+            let Some(pipe) = &self.streams[place].pipe else { return };
+            let waiting = rustix::io::ioctl_fionread(pipe).unwrap_or(0);
+            if waiting == 0 {
+                // Nothing waits and nobody can write any more: asked in this order, no byte is missed, because a
+                // hang-up that was seen before is for good.
+                if taken == 0 && ready.intersects(PollFlags::HUP | PollFlags::ERR) {
+                    self.streams[place].pipe = None;
+                }
+                return;
+            }
+            let waiting = usize::try_from(waiting).unwrap_or(TURN).min(TURN);
+            match self.take(place, waiting) {
+                0 => return,
+                moved => taken += moved,
+            }
+        }
+    }
+
+    /// Takes all that the pipes hold now, and gives up what somebody may still write later.
+    pub(super) fn finish(&mut self) {
+        for place in [0, 1] {
+            // Two turns empty the largest pipe, even if one who was left alone keeps on writing into it.
+            self.drain(place, PollFlags::empty());
+            self.drain(place, PollFlags::empty());
+            self.streams[place].pipe = None;
+            if let Some(limit) = self.drop_oldest() {
+                let file = &mut self.streams[place].file;
+                file.give_back_to(file.length.saturating_sub(limit), 1);
+            }
+        }
+    }
+
+    /// Makes what was captured survive a loss of power, unless it is too much.
+    pub(super) fn sync(&self) {
+        for file in self.streams.iter().map(|captured| &captured.file).chain([&self.index.file]) {
+            if (1..=SYNCED).contains(&file.length) {
+                // A disk that cannot sync now has nothing better to offer a moment later; the exit record, which is
+                // synced after this, tells how long the files should be.
+                let _ = file.file.sync_data();
+            }
+        }
+    }
+
+    /// What was captured of standard output and standard error.
+    pub(super) fn totals(&self) -> [StreamTotals; 2] {
+        [0, 1].map(|place| {
+            let captured = &self.streams[place];
+            StreamTotals {
+                bytes: captured.file.length,
+                start: self.drop_oldest().map_or(0, |limit| captured.file.length.saturating_sub(limit)),
+                dropped: captured.dropped,
+            }
+        })
+    }
+
+    fn drop_oldest(&self) -> Option<u64> {
+        self.limit.filter(|limit| limit.then == AtOutputLimit::DropOldest).map(|limit| limit.bytes)
+    }
+
+    /// Takes at most `waiting` bytes, which are known to be there; returns how many.
+    fn take(&mut self, place: usize, waiting: usize) -> usize {
+        let now = Instant::now();
+        self.last_output = now;
+        self.streams[place].widen(waiting);
+
+        let room = match self.limit {
+            Some(OutputLimit { bytes, then: AtOutputLimit::Stop }) => {
+                usize::try_from(bytes.saturating_sub(self.streams[place].file.length)).unwrap_or(usize::MAX)
+            }
+            _ => usize::MAX,
+        };
+        if room == 0 {
+            self.exceeded = true;
+            return self.copy(place, waiting, false);
+        }
+        let wanted = waiting.min(room);
+        let told = self.tell_index(place, now);
+        let taken = if told && wanted > COPIED && !self.streams[place].failing {
+            match self.streams[place].splice(wanted) {
+                Ok(moved) if moved > 0 => moved,
+                // The disk is full, or this file system cannot do it: copying finds out how much can be stored.
+                _ => self.copy(place, wanted, true),
+            }
+        } else {
+            self.copy(place, wanted, told)
+        };
+        if let Some(limit) = self.drop_oldest() {
+            let file = &mut self.streams[place].file;
+            file.give_back_to(file.length.saturating_sub(limit), SMALLEST_HOLE.max(limit / 8));
+        }
+        taken
+    }
+
+    /// Writes an entry into the index where one is due; `false` when that failed. Then the bytes must not be stored
+    /// either, or a reader would take them for a part of what the entry before tells of.
+    fn tell_index(&mut self, place: usize, now: Instant) -> bool {
+        let captured = &self.streams[place];
+        let (stream, dropped) = (captured.stream, captured.dropped_untold);
+        let fresh = |(last, at): (Stream, Instant)| last == stream && now.duration_since(at) < RESOLUTION;
+        if dropped == 0 && self.index.last.is_some_and(fresh) {
+            return true;
+        }
+        let entry = Entry {
+            time: UnixNanos::now(),
+            stream,
+            lengths: [self.streams[0].file.length, self.streams[1].file.length],
+            dropped: u32::try_from(dropped).unwrap_or(u32::MAX),
+        };
+        if self.index.file.append(&entry.encode()).is_err() {
+            // What was written of it is written over by the next.
+            self.index.file.length -= self.index.file.length % Entry::SIZE as u64;
+            return false;
+        }
+        self.index.last = Some((stream, now));
+        self.streams[place].dropped_untold = 0;
+        if let Some(limit) = self.drop_oldest() {
+            let kept = limit.max(SMALLEST_INDEX);
+            let file = &mut self.index.file;
+            file.give_back_to(file.length.saturating_sub(kept), SMALLEST_HOLE);
+        }
+        true
+    }
+
+    /// Reads bytes and stores what can be stored; the rest is counted as dropped.
+    fn copy(&mut self, place: usize, wanted: usize, store: bool) -> usize {
+        let wanted = wanted.min(BUFFER);
+        if self.buffer.len() < wanted {
+            self.buffer.resize(wanted.next_power_of_two().max(COPIED), 0);
+        }
+        let captured = &mut self.streams[place];
+        let Some(pipe) = &captured.pipe else { return 0 };
+        let buffer = &mut self.buffer[..wanted];
+        let taken = match rustix::io::read(pipe, &mut *buffer) {
+            Ok(taken) => taken,
+            // Nobody else reads this pipe, so the bytes that were announced are there.
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => return 0,
+            Err(_) => {
+                captured.pipe = None;
+                return 0;
+            }
+        };
+        let before = captured.file.length;
+        let stored = store && captured.file.append(&buffer[..taken]).is_ok();
+        captured.failing = store && !stored;
+        let lost = taken as u64 - (captured.file.length - before);
+        captured.dropped += lost;
+        captured.dropped_untold += lost;
+        taken
+    }
+}
+
+impl Captured {
+    fn new(stream: Stream) -> io::Result<(Self, OwnedFd)> {
+        let file = KeptFile::new(stream.file_name())?;
+        let (out, into) = pipe_with(PipeFlags::CLOEXEC)?;
+        rustix::io::ioctl_fionbio(&out, true)?;
+        let captured = Self {
+            stream,
+            pipe: Some(out),
+            capacity: *PIPE.start(),
+            file,
+            failing: false,
+            dropped: 0,
+            dropped_untold: 0,
+        };
+        Ok((captured, into))
+    }
+
+    /// Lets the pipe hold more when it is found nearly full. Quiet children keep small pipes: all pipes of a user
+    /// count against one limit, and beyond it every new pipe of that user is tiny.
+    fn widen(&mut self, waiting: usize) {
+        if waiting < self.capacity / 4 * 3 || self.capacity >= *PIPE.end() {
+            return;
+        }
+        let wider = (self.capacity * 4).min(*PIPE.end());
+        let got = self.pipe.as_ref().and_then(|pipe| platform::enlarge_pipe(pipe.as_fd(), wider));
+        // Refused: the limit is reached, do not ask again.
+        self.capacity = got.unwrap_or(*PIPE.end());
+    }
+
+    fn splice(&mut self, wanted: usize) -> io::Result<usize> {
+        let Some(pipe) = &self.pipe else { return Ok(0) };
+        let moved = platform::move_bytes(pipe.as_fd(), &self.file.file, self.file.length, wanted)?;
+        self.file.length += moved as u64;
+        Ok(moved)
+    }
+}
+
+impl KeptFile {
+    fn new(name: &str) -> io::Result<Self> {
+        Ok(Self { file: File::options().write(true).create_new(true).open(name)?, length: 0, punched: 0 })
+    }
+
+    /// Writes at the end. On an error, what could be written is kept and counted in `length`.
+    fn append(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.file.write_at(bytes, self.length) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    self.length += written as u64;
+                    bytes = &bytes[written..];
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the space before `start` back, when it is worth it.
+    fn give_back_to(&mut self, start: u64, worth: u64) {
+        if start.saturating_sub(self.punched) >= worth {
+            // Where the file system cannot do it, the bytes stay and are only hidden from readers.
+            let _ = platform::punch_hole(&self.file, self.punched, start - self.punched);
+            self.punched = start;
+        }
+    }
+}
