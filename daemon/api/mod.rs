@@ -5,6 +5,7 @@ mod autorunner;
 mod daemon;
 mod error;
 mod lease;
+mod log;
 mod run;
 mod schedule;
 mod template;

@@ -7,7 +7,7 @@ use super::{LogError, Stream};
 use crate::process::UnixNanos;
 
 /// A line longer than this comes in pieces.
-pub const LONGEST_LINE: usize = 1 << 20;
+pub(super) const LONGEST_LINE: usize = 1 << 20;
 
 /// Reads the lines of both streams of an attempt in the order in which they were completed.
 #[derive(Debug)]

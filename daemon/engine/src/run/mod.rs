@@ -12,5 +12,5 @@ pub use request::{
     After, LeaseKey, OnInterrupt, Origin, RetryPolicy, Secret, SecretSource, StartOptions, StartRun, Variable,
 };
 pub use tables::BadRow;
-pub use state::{Ending, Refused, RunEvent, RunState, Status, Turn, Wait};
-pub(crate) use state::{Effect, Verdict, step};
+pub use state::{Ending, Refused, RunState, Status, Turn, Wait};
+pub(crate) use state::{Effect, RunEvent, Verdict, step};
