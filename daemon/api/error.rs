@@ -12,7 +12,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 const DOMAIN: &str = "spindle";
 
 /// A status with a reason from the list in `run.proto`, and what to do about it.
-pub(super) fn status(code: Code, reason: &str, message: impl Into<String>, hint: &str) -> Status {
+pub(crate) fn status(code: Code, reason: &str, message: impl Into<String>, hint: &str) -> Status {
     status_with(code, reason, message, hint, HashMap::new())
 }
 

@@ -14,6 +14,7 @@ mod view;
 pub use approval::Approvals;
 pub use autorunner::Autorunner;
 pub use daemon::{Daemon, DaemonFacts};
+pub(crate) use error::status;
 pub use lease::Leases;
 pub use run::Runs;
 pub use schedule::Schedules;
