@@ -103,6 +103,16 @@ pub(crate) async fn exit_of(process: &Process) -> Exit {
     }
 }
 
+/// What `seq` prints, with a word before each number.
+pub(crate) fn numbered(word: &str, numbers: impl Iterator<Item = u32>) -> String {
+    use std::fmt::Write;
+    let mut text = String::new();
+    for number in numbers {
+        writeln!(text, "{word}{number}").unwrap();
+    }
+    text
+}
+
 /// Waits until a question has an answer.
 pub(crate) async fn until<T>(mut question: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;

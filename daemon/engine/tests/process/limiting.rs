@@ -55,7 +55,7 @@ async fn the_oldest_output_is_dropped_and_its_space_given_back() {
     let limits = output(100_000, AtOutputLimit::DropOldest);
     let exit = lab.run(&Launch { limits, ..lab.script("seq 1 2000000; echo end >&2") }).await;
     assert!(exit.success(), "{exit:?}");
-    let all: String = (1..=2_000_000).map(|number| format!("{number}\n")).collect();
+    let all = crate::lab::numbered("", 1..=2_000_000);
     let length = all.len() as u64;
     assert_eq!((exit.stdout.bytes, exit.stdout.start), (length, length - 100_000));
     assert_eq!((exit.stderr.bytes, exit.stderr.start), (4, 0));

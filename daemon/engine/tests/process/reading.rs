@@ -3,7 +3,7 @@
 use engine::logs::{Line, LogError, LogHub, LogReader, Stream};
 use engine::process::{AtOutputLimit, Launch, Limits, OutputLimit};
 
-use crate::lab::{Lab, until};
+use crate::lab::{Lab, numbered, until};
 
 /// All that a reader still has.
 async fn rest(reader: &mut LogReader) -> Vec<u8> {
@@ -18,7 +18,7 @@ async fn rest(reader: &mut LogReader) -> Vec<u8> {
 async fn a_finished_log_is_read_from_any_offset() {
     let lab = Lab::new();
     lab.run(&lab.script("seq 1 100000")).await;
-    let all: String = (1..=100_000).map(|number| format!("{number}\n")).collect();
+    let all = numbered("", 1..=100_000);
     let hub = LogHub::new();
     for from in [0, 1, 65_536, 123_456, all.len(), all.len() + 10] {
         let dir = lab.path("attempt");
@@ -170,7 +170,7 @@ async fn arrivals_are_complete_and_in_order_while_they_come() {
         stream.extend(arrival.bytes);
     }
     for (stream, word) in streams.iter().zip(["out", "err"]) {
-        let expected: String = (0..3000).map(|number| format!("{word}{number}\n")).collect();
+        let expected = numbered(word, 0..3000);
         assert!(stream == expected.as_bytes());
     }
 }

@@ -19,6 +19,7 @@ use super::super::record::ProcessId;
 pub(super) const RSS_UNIT: u64 = 1024;
 
 /// The program that this process runs, even after its file was replaced by an upgrade.
+#[expect(clippy::unnecessary_wraps, reason = "other systems have to ask")]
 pub(crate) fn own_program() -> io::Result<PathBuf> {
     Ok(PathBuf::from("/proc/self/exe"))
 }
