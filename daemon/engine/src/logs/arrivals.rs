@@ -25,7 +25,8 @@ pub struct Arrival {
     pub offset: u64,
     /// At least one, at most [`CHUNK`].
     pub bytes: Vec<u8>,
-    /// Bytes of this stream that arrived just before and could not be stored, because the disk was full.
+    /// Bytes of this stream that arrived just before and could not be stored, because the disk was full. Those
+    /// after the last byte that could be stored are told by the exit record alone.
     pub dropped: u32,
 }
 
@@ -54,8 +55,10 @@ pub(super) struct Arrivals {
     index_read: u64,
     /// Entries that were read and not yet used. The first is the current one.
     entries: VecDeque<Entry>,
-    /// Whether the current entry's dropped bytes were told.
-    told_dropped: bool,
+    /// Dropped bytes of each stream that were not told yet.
+    dropped: [u32; 2],
+    /// Whether those of the current entry are among them.
+    entered: bool,
 }
 
 impl Arrivals {
@@ -67,7 +70,8 @@ impl Arrivals {
             index: KeptFile::new(dir.join(INDEX), kept.map(|kept| kept.max(SMALLEST_KEPT))),
             index_read: 0,
             entries: VecDeque::new(),
-            told_dropped: false,
+            dropped: [0, 0],
+            entered: false,
         })
     }
 
@@ -99,6 +103,9 @@ impl Source for Arrivals {
             self.fill(1)?;
             let Some(&current) = self.entries.front() else { return Ok(None) };
             let place = current.stream.place();
+            if !std::mem::replace(&mut self.entered, true) {
+                self.dropped[place] = self.dropped[place].saturating_add(current.dropped);
+            }
             // First the length, then the next entry: an entry is older than its bytes, so if there is none, all
             // bytes up to this length belong to the current one.
             let length = self.streams[place].length()?;
@@ -107,12 +114,9 @@ impl Source for Arrivals {
             let end = next.map_or(length, |next| next.lengths[place]);
 
             let from = self.read[place].max(current.lengths[place]);
-            if let Some(Chunk { offset, bytes }) = self.streams[place].read(from, end)?
-                && offset < end
-            {
+            if let Some(Chunk { offset, bytes }) = self.streams[place].read(from, end)? {
                 self.read[place] = offset + bytes.len() as u64;
-                let dropped =
-                    if std::mem::replace(&mut self.told_dropped, true) { 0 } else { current.dropped };
+                let dropped = std::mem::take(&mut self.dropped[place]);
                 return Ok(Some(Arrival {
                     stream: current.stream,
                     time: current.time,
@@ -125,7 +129,7 @@ impl Source for Arrivals {
                 return Ok(None);
             }
             self.entries.pop_front();
-            self.told_dropped = false;
+            self.entered = false;
         }
     }
 }

@@ -70,15 +70,15 @@ impl LogHub {
         from: u64,
         follow: bool,
     ) -> Result<LogReader, LogError> {
-        let follower = self.follower(dir, follow).await;
         let place = Place::open(dir, stream, from)?;
+        let follower = self.follower(dir, follow).await;
         Ok(LogReader(Following::new(place, dir, follower)))
     }
 
     /// Opens both streams of an attempt in the order in which their bytes arrived.
     pub async fn open_arrivals(&self, dir: &Path, follow: bool) -> Result<ArrivalReader, LogError> {
-        let follower = self.follower(dir, follow).await;
         let arrivals = Arrivals::open(dir)?;
+        let follower = self.follower(dir, follow).await;
         Ok(ArrivalReader(Following::new(arrivals, dir, follower)))
     }
 

@@ -7,7 +7,7 @@ use super::{LogError, Stream};
 use crate::process::UnixNanos;
 
 /// A line longer than this comes in pieces.
-pub(super) const LONGEST_LINE: usize = 1 << 20;
+const LONGEST_LINE: usize = 1 << 20;
 
 /// Reads the lines of both streams of an attempt in the order in which they were completed.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub struct Line {
     pub offset: u64,
     /// The line without its newline.
     pub bytes: Vec<u8>,
-    /// Whether a newline ended it. If not, it is a piece of a line longer than [`LONGEST_LINE`], or bytes after it
+    /// Whether a newline ended it. If not, it is a piece of a line longer than 1 MiB, or bytes after it
     /// were dropped, or the process ended without one.
     pub complete: bool,
 }

@@ -25,6 +25,8 @@ const BUFFER: usize = 64 << 10;
 const PIPE: std::ops::RangeInclusive<usize> = 64 << 10..=1 << 20;
 /// Holes are punched when they are at least so large, or an eighth of what is kept.
 const SMALLEST_HOLE: u64 = 64 << 10;
+/// File systems give space back in blocks of this size or of one that divides it, seldom in larger ones.
+const BLOCK: u64 = 4 << 10;
 /// Output up to this size is synced before the end is recorded. More than that was for the most part written back by
 /// the kernel already, and syncing it would make the end of every large run wait for the disk.
 const SYNCED: u64 = 16 << 20;
@@ -307,8 +309,9 @@ impl KeptFile {
         Ok(())
     }
 
-    /// Gives the space before `start` back, when it is worth it.
+    /// Gives the space before `start` back, in whole blocks, when it is worth it.
     fn give_back_to(&mut self, start: u64, worth: u64) {
+        let start = start - start % BLOCK;
         if start.saturating_sub(self.punched) >= worth {
             // Where the file system cannot do it, the bytes stay and are only hidden from readers.
             let _ = platform::punch_hole(&self.file, self.punched, start - self.punched);
