@@ -33,38 +33,35 @@ const STOP_RUNS: Duration = Duration::from_secs(60);
 const RETENTION: jiff::SignedDuration = jiff::SignedDuration::from_hours(6);
 
 /// What the daemon is started with.
-pub struct Start<S> {
+pub(crate) struct Start<S> {
     /// Where everything is.
-    pub paths: Paths,
+    pub(crate) paths: Paths,
     /// The configuration.
-    pub config: Config,
+    pub(crate) config: Config,
     /// Where the log goes, for `spindle daemon info`.
-    pub log: String,
+    pub(crate) log: String,
     /// Connections, strangers left out.
-    pub incoming: S,
+    pub(crate) incoming: S,
     /// Reads the configuration file again.
-    pub reload: Box<dyn Fn() -> Result<Config, String> + Send + Sync>,
+    pub(crate) reload: Box<dyn Fn() -> Result<Config, String> + Send + Sync>,
 }
 
 /// Why the daemon could not be started, or ended before its time.
 #[derive(Debug, thiserror::Error)]
-pub enum ServeError {
+pub(crate) enum ServeError {
     /// The limit of open files could not be raised, or the own program not be found.
     #[error("cannot prepare to start processes")]
     Processes(#[source] io::Error),
     /// The store could not be opened, or what is in it not be taken up.
     #[error("cannot open the state directory")]
     Engine(#[source] engine::RunError),
-    /// The server failed.
-    #[error("the gRPC server failed")]
-    Server(#[source] tonic::transport::Error),
     /// One of the daemon's own tasks ended.
     #[error("{0}")]
     Task(String),
 }
 
 /// A daemon that is open for calls.
-pub struct Daemon {
+pub(crate) struct Daemon {
     engine: Engine,
     tasks: Tasks,
     stopping: CancellationToken,
@@ -75,7 +72,7 @@ pub struct Daemon {
 
 impl Daemon {
     /// Opens the engine and serves it.
-    pub async fn start<S>(start: Start<S>) -> Result<Self, ServeError>
+    pub(crate) async fn start<S>(start: Start<S>) -> Result<Self, ServeError>
     where
         S: Stream<Item = io::Result<UnixStream>> + Send + 'static,
     {
@@ -129,12 +126,12 @@ impl Daemon {
     }
 
     /// Resolves when the daemon is to end.
-    pub async fn stopping(&self) {
+    pub(crate) async fn stopping(&self) {
         self.stopping.cancelled().await;
     }
 
     /// The word to end; the second one stops all runs first.
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         if self.stopping.is_cancelled() {
             self.stop_runs.cancel();
         }
@@ -142,23 +139,23 @@ impl Daemon {
     }
 
     /// Reads the configuration again.
-    pub fn reload(&self) -> Result<Vec<String>, String> {
+    pub(crate) fn reload(&self) -> Result<Vec<String>, String> {
         (self.reload)()
     }
 
     /// Goes once around through the engine and its store: a sign that both are alive.
-    pub async fn probe(&self) -> Result<(), String> {
+    pub(crate) async fn probe(&self) -> Result<(), String> {
         self.engine.probe().await.map_err(|error| error.to_string())
     }
 
     /// Whether runs are at work.
-    pub fn busy(&self) -> watch::Receiver<bool> {
+    pub(crate) fn busy(&self) -> watch::Receiver<bool> {
         self.busy.clone()
     }
 
     /// Ends: calls are drained, the store is closed. Processes go on with their shims, unless
     /// their runs are to be stopped.
-    pub async fn end(self) -> Result<(), ServeError> {
+    pub(crate) async fn end(self) -> Result<(), ServeError> {
         self.stopping.cancel();
         let drained = tokio::time::timeout(DRAIN, self.tasks.wait());
         tokio::select! {
