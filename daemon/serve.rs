@@ -1,6 +1,7 @@
 //! The daemon at work: the engine, its faces, and how it comes to an end.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,9 @@ const STOP_RUNS: Duration = Duration::from_secs(60);
 /// Between two looks at the age of ended runs, beside those that their number asks for.
 const RETENTION: jiff::SignedDuration = jiff::SignedDuration::from_hours(6);
 
+/// Between two looks at the free space of a disk that was full.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(5);
+
 /// What the daemon is started with.
 pub(crate) struct Start<S> {
     /// Where everything is.
@@ -55,6 +59,10 @@ pub(crate) enum ServeError {
     /// The store could not be opened, or what is in it not be taken up.
     #[error("cannot open the state directory")]
     Engine(#[source] engine::RunError),
+    /// The store could not be written any longer, and by now it looks as if it could: the daemon
+    /// should be started anew, in place.
+    #[error("the store failed, and is opened anew: {0}")]
+    StoreBroken(String),
     /// One of the daemon's own tasks ended.
     #[error("{0}")]
     Task(String),
@@ -91,6 +99,12 @@ impl Daemon {
             }
         });
         let (busy_sender, busy) = watch::channel(false);
+        tasks.spawn("store", OnEnd::StopDaemon, {
+            let (engine, state_dir) = (engine.clone(), paths.state_dir.clone());
+            let floor = config.store_options().free_space_floor;
+            let stopping = stopping.clone();
+            async move { watch_store(engine, state_dir, floor, stopping).await }
+        });
         tasks.spawn("housekeeping", OnEnd::Show, keep_house(engine.clone(), busy_sender, stopping.clone()));
 
         let reload = reloader(engine.clone(), config, reload);
@@ -174,9 +188,10 @@ impl Daemon {
         if let Err(error) = self.engine.close().await {
             tracing::error!(%error, "the store could not be closed; it will be checked at the next start");
         }
-        match self.tasks.failure() {
-            Some(failure) => Err(ServeError::Task(failure)),
-            None => Ok(()),
+        match (self.engine.store_problem(), self.tasks.failure()) {
+            (Some(problem), _) => Err(ServeError::StoreBroken(problem)),
+            (None, Some(failure)) => Err(ServeError::Task(failure)),
+            (None, None) => Ok(()),
         }
     }
 }
@@ -275,6 +290,31 @@ fn reloader(
         });
         Ok(config.needs_restart(&new))
     })
+}
+
+/// Waits until the store breaks, and then until there is room again: from then on a new start may
+/// help, and until then the daemon still answers what can be answered.
+async fn watch_store(
+    engine: Engine,
+    state_dir: PathBuf,
+    floor: u64,
+    stopping: CancellationToken,
+) -> Result<(), String> {
+    let problem = tokio::select! {
+        problem = engine.store_broken() => problem,
+        () = stopping.cancelled() => return Ok(()),
+    };
+    loop {
+        // Nobody tells when a disk has room again.
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_FOR_ROOM) => {}
+            () = stopping.cancelled() => return Ok(()),
+        }
+        let disk = nix::sys::statvfs::statvfs(&state_dir).map_err(|error| error.to_string())?;
+        if u64::from(disk.blocks_available()).saturating_mul(disk.fragment_size()) > floor {
+            return Err(problem);
+        }
+    }
 }
 
 /// What needs doing now and then: forgetting old runs, and knowing whether any run is at work.
