@@ -70,7 +70,7 @@ pub(crate) struct GlobalArgs {
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
-    /// The daemon's socket [default: SPINDLE_SOCKET, else in the state directory]
+    /// The daemon's socket [default: as `SPINDLE_SOCKET` says, else in the state directory]
     #[arg(long, global = true, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
 

@@ -187,7 +187,7 @@ fn read_stdin(path: &Path) -> Result<Vec<u8>, CtlError> {
     source.take(STDIN_LIMIT as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() > STDIN_LIMIT {
         return Err(CtlError::Usage {
-            message: format!("the standard input {path:?} is larger than 1 MiB"),
+            message: format!("the standard input {} is larger than 1 MiB", path.display()),
             hint: "leave large input in a file and let the command open it: exec -- sh -c 'CMD < FILE'",
         });
     }

@@ -68,11 +68,12 @@ impl FollowArgs {
         } else if !app.out.is_json() {
             app.out.line(&run.id)?;
         }
-        let ended = unless_interrupted(&run.id, async {
+        // Boxed: streams are large, and most commands never come here.
+        let work = Box::pin(async {
             show(&run.id).await?;
             wait(app, client, &run.id).await
-        })
-        .await?;
+        });
+        let ended = unless_interrupted(&run.id, work).await?;
         finished(app.out, &ended)
     }
 }

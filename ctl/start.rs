@@ -32,7 +32,7 @@ pub(crate) struct StartArgs {
     env: Vec<(String, String)>,
 
     /// Set a variable to a secret, of which only the source is stored:
-    /// env:NAME (of the daemon), file:PATH or cmd:COMMAND; may be repeated
+    /// `env:NAME` (of the daemon), `file:PATH` or `cmd:COMMAND`; may be repeated
     #[arg(long = "secret", value_name = "KEY=SOURCE", value_parser = parse::secret)]
     secrets: Vec<SecretReference>,
 

@@ -43,13 +43,15 @@ impl LogsArgs {
         let path = place(app).await?;
         let mut log = Log::open(&path)?;
         app.out.bytes(last_lines(&log.tail()?, self.lines))?;
-        while self.follow {
+        if !self.follow {
+            return Ok(Exit::DONE);
+        }
+        loop {
             tokio::select! {
                 signal = tokio::signal::ctrl_c() => return signal.map(|()| Exit::INTERRUPTED).map_err(Into::into),
                 () = sleep(POLL) => app.out.bytes(&log.more()?)?,
             }
         }
-        Ok(Exit::DONE)
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) fn secret(text: &str) -> Result<SecretReference, String> {
 
 fn absolute(path: &str) -> Result<String, String> {
     let path = std::path::absolute(Path::new(path)).map_err(|error| error.to_string())?;
-    path.into_os_string().into_string().map_err(|path| format!("the path {path:?} is not UTF-8"))
+    path.into_os_string().into_string().map_err(|path| format!("the path {} is not UTF-8", path.display()))
 }
 
 /// "ID", "ID:succeeded", "ID:failed" (whatever is not success) or "ID:any".

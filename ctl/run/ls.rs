@@ -110,7 +110,7 @@ impl LsArgs {
             })?;
             return Ok(Exit::DONE);
         }
-        table(&app.out, &page.runs, Timestamp::now())?;
+        table(app.out, &page.runs, Timestamp::now())?;
         if !page.next_page_token.is_empty() {
             app.out.note("there are more: use --all or a larger --limit");
         }

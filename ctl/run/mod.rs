@@ -118,7 +118,7 @@ async fn show(app: &App, client: &Client, id: &str) -> Result<Exit, CtlError> {
     if app.out.is_json() {
         app.out.document(&DetailView::new(&all, &run))?;
     } else {
-        detail(&app.out, &all, &run, Timestamp::now())?;
+        detail(app.out, &all, &run, Timestamp::now())?;
     }
     Ok(Exit::DONE)
 }

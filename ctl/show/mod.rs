@@ -26,11 +26,21 @@ pub(crate) enum ColorChoice {
     Never,
 }
 
+/// For whom the output is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// A program.
+    Json,
+    /// A person who wants data only.
+    Quiet,
+    /// A person who looks on.
+    Talkative,
+}
+
 /// Where and how this command shows things.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Out {
-    json: bool,
-    quiet: bool,
+    manner: Manner,
     color: bool,
     color_notes: bool,
 }
@@ -44,40 +54,45 @@ impl Out {
                 terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
             }
         };
+        let manner = match (json, quiet) {
+            (true, _) => Manner::Json,
+            (false, true) => Manner::Quiet,
+            (false, false) => Manner::Talkative,
+        };
         Self {
-            json,
-            quiet,
+            manner,
             color: wanted(io::stdout().is_terminal()),
             color_notes: wanted(io::stderr().is_terminal()),
         }
     }
 
     /// Whether a program reads our output.
-    pub(crate) fn is_json(&self) -> bool {
-        self.json
+    pub(crate) fn is_json(self) -> bool {
+        self.manner == Manner::Json
     }
 
     /// One JSON document on a line of its own.
-    pub(crate) fn document(&self, document: &impl Serialize) -> Result<(), CtlError> {
+    pub(crate) fn document(self, document: &impl Serialize) -> Result<(), CtlError> {
         let mut line = serde_json::to_vec(document).map_err(io::Error::from)?;
         line.push(b'\n');
         self.bytes(&line)
     }
 
     /// One line of data for people.
-    pub(crate) fn line(&self, line: &str) -> Result<(), CtlError> {
+    pub(crate) fn line(self, line: &str) -> Result<(), CtlError> {
         self.bytes(format!("{line}\n").as_bytes())
     }
 
     /// Bytes exactly as they are.
-    pub(crate) fn bytes(&self, bytes: &[u8]) -> Result<(), CtlError> {
+    #[expect(clippy::unused_self, reason = "written as all other data is")]
+    pub(crate) fn bytes(self, bytes: &[u8]) -> Result<(), CtlError> {
         let mut stdout = io::stdout().lock();
         Ok(stdout.write_all(bytes).and_then(|()| stdout.flush())?)
     }
 
     /// A table; a note instead when it has no rows.
     pub(crate) fn table<const COLUMNS: usize>(
-        &self,
+        self,
         table: &Table<COLUMNS>,
         empty: &str,
     ) -> Result<(), CtlError> {
@@ -89,7 +104,7 @@ impl Out {
     }
 
     /// Names and values, one pair a line; pairs without a value are left out.
-    pub(crate) fn pairs(&self, pairs: &[(&str, String)]) -> Result<(), CtlError> {
+    pub(crate) fn pairs(self, pairs: &[(&str, String)]) -> Result<(), CtlError> {
         let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         for (name, value) in pairs.iter().filter(|(_, value)| !value.is_empty()) {
             self.line(&format!("{}  {value}", self.paint(&format!("{name:width$}"), Tone::Faint)))?;
@@ -98,19 +113,19 @@ impl Out {
     }
 
     /// A word in the colour of its meaning, for standard output.
-    pub(crate) fn paint(&self, text: &str, tone: Tone) -> String {
+    pub(crate) fn paint(self, text: &str, tone: Tone) -> String {
         paint(text, tone, self.color)
     }
 
-    /// A word for a person who looks on. Nothing when asked to be quiet.
-    pub(crate) fn note(&self, text: &str) {
-        if !self.quiet && !self.json {
+    /// A word for a person who looks on; nobody else gets it.
+    pub(crate) fn note(self, text: &str) {
+        if self.manner == Manner::Talkative {
             self.warn(text);
         }
     }
 
     /// A word that is said even when asked to be quiet.
-    pub(crate) fn warn(&self, text: &str) {
+    pub(crate) fn warn(self, text: &str) {
         let text = paint(text, Tone::Faint, self.color_notes);
         // Nobody can be told that standard error is gone.
         let _ = writeln!(io::stderr(), "{text}");
@@ -123,9 +138,9 @@ impl Out {
 
     /// How a command failed: for people a line and a hint, for programs one
     /// JSON line, both on standard error.
-    pub(crate) fn error(&self, error: &CtlError) {
+    pub(crate) fn error(self, error: &CtlError) {
         let (message, hint) = (error.to_string(), error.hint());
-        if self.json {
+        if self.is_json() {
             let fault = ErrorView { error: Fault { reason: error.reason(), message, hint } };
             let line = serde_json::to_string(&fault).unwrap_or_default();
             let _ = writeln!(io::stderr(), "{line}");

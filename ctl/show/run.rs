@@ -247,7 +247,7 @@ pub(crate) fn signal_name(signal: i32) -> String {
 }
 
 /// A page of runs as a table.
-pub(crate) fn table(out: &Out, runs: &[Run], now: Timestamp) -> Result<(), CtlError> {
+pub(crate) fn table(out: Out, runs: &[Run], now: Timestamp) -> Result<(), CtlError> {
     let length = short_ids(runs.iter().map(|run| run.id.as_str()));
     let mut table = Table::new(["ID", "STATE", "KIND", "NAME", "CREATED", "TOOK", "RESULT"]);
     for run in runs {
@@ -286,20 +286,16 @@ fn result(run: &Run) -> String {
 
 /// One line that says how a run ended.
 pub(crate) fn verdict(run: &Run) -> String {
-    let mut line = format!("run {} {}", run.id, state_word(run.state()));
-    let result = clean(&result(run));
-    if !result.is_empty() {
-        line += &format!(": {result}");
-    }
+    let result = Some(clean(&result(run))).filter(|result| !result.is_empty());
+    let result = result.map_or_else(String::new, |result| format!(": {result}"));
     let span = timestamp(run.started_at.as_ref()).zip(timestamp(run.finished_at.as_ref()));
-    if let Some((from, to)) = span {
-        line += &format!(" (after {})", rough(to.duration_since(from)));
-    }
-    line
+    let after =
+        span.map_or_else(String::new, |(from, to)| format!(" (after {})", rough(to.duration_since(from))));
+    format!("run {} {}{result}{after}", run.id, state_word(run.state()))
 }
 
 /// Everything about a run, for people.
-pub(crate) fn detail(out: &Out, detail: &RunDetail, run: &Run, now: Timestamp) -> Result<(), CtlError> {
+pub(crate) fn detail(out: Out, detail: &RunDetail, run: &Run, now: Timestamp) -> Result<(), CtlError> {
     let time = |wire: Option<&prost_types::Timestamp>| {
         timestamp(wire)
             .map_or_else(String::new, |time| format!("{} ({})", local(Some(time)), relative(Some(time), now)))
@@ -339,7 +335,7 @@ pub(crate) fn detail(out: &Out, detail: &RunDetail, run: &Run, now: Timestamp) -
     Ok(())
 }
 
-fn steps(out: &Out, detail: &RunDetail, now: Timestamp) -> Result<(), CtlError> {
+fn steps(out: Out, detail: &RunDetail, now: Timestamp) -> Result<(), CtlError> {
     let mut table = Table::new(["STEP", "KIND", "STATE", "ATTEMPTS", "TOOK", "RESULT"]);
     for step in &detail.steps {
         let last = step.attempts.last();
@@ -375,8 +371,8 @@ mod tests {
 
     use super::*;
 
-    fn at(seconds: i64) -> Option<prost_types::Timestamp> {
-        Some(prost_types::Timestamp { seconds: 1_795_260_600 + seconds, nanos: 0 })
+    fn at(seconds: i64) -> prost_types::Timestamp {
+        prost_types::Timestamp { seconds: 1_795_260_600 + seconds, nanos: 0 }
     }
 
     fn failed() -> Run {
@@ -385,9 +381,9 @@ mod tests {
             kind: "exec".into(),
             state: RunState::Failed.into(),
             exit_code: Some(3),
-            created_at: at(0),
-            started_at: at(1),
-            finished_at: at(3),
+            created_at: Some(at(0)),
+            started_at: Some(at(1)),
+            finished_at: Some(at(3)),
             failure: Some(Failure {
                 kind: "exit".into(),
                 message: "exited with 3".into(),
@@ -446,7 +442,7 @@ mod tests {
     fn an_event_is_one_line_with_its_data_unpacked() {
         let event = Event {
             seq: 7,
-            time: at(0),
+            time: Some(at(0)),
             r#type: "run.created".into(),
             data_json: r#"{"kind":"exec"}"#.into(),
             token: "t-7".into(),
