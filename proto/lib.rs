@@ -1,5 +1,21 @@
-//! The client library of Spindle: the wire contract `spindle.v1` and how to
-//! reach the daemon that serves it.
+//! The client library of Spindle: the wire contract `spindle.v1`, where the
+//! daemon is found, and calls that survive its restart.
+//!
+//! [`paths`] and [`environment`] are shared with the daemon, so that the two
+//! programs cannot disagree.
+
+pub mod client;
+pub mod environment;
+pub mod logs;
+pub mod paths;
+pub mod reconnect;
+pub mod watch;
+
+pub use client::{Client, ConnectError, MAX_MESSAGE, PROTOCOL, PROTOCOL_HEADER};
+pub use logs::LogReader;
+pub use paths::{Paths, PathsError};
+pub use reconnect::{Notice, Reconnect};
+pub use watch::EventWatch;
 
 /// Messages, clients and servers of the package `spindle.v1`, as generated
 /// from the files in `proto/`, where each field is described.
