@@ -80,7 +80,7 @@ fn carry_out(engine: &Engine, after: After) {
         After::Forget(run) => {
             let mut core = engine.core();
             if core.runs.get(&run).is_some_and(|active| active.run.state.is_ended()) {
-                core.runs.remove(&run);
+                core.forget(run);
             }
         }
         After::Remove(paths) => {
