@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use crate::context::RunContext;
 use crate::core::Seen;
-use crate::engine::Engine;
+use crate::engine::{Engine, too_large};
 use crate::failure::{Failure, FailureKind};
+use crate::files::VALUE_LIMIT;
 use crate::run::tables::{PackedRow, Spill, StepRow, to_json};
 use crate::run::{OnInterrupt, Run, RunEvent, RunId, Start, Verdict};
 
@@ -31,6 +32,7 @@ pub(crate) async fn drive(engine: Engine, run: RunId, seen: tokio::sync::watch::
         }
     }
     let (output, outcome) = match result {
+        Ok(value) if to_json(&value).len() as u64 > VALUE_LIMIT => (None, Err(too_large("what the workflow returned"))),
         Ok(value) => (Some(value), Ok(())),
         Err(mut failure) => {
             failure.shorten(Failure::LONGEST);

@@ -29,6 +29,9 @@ pub(crate) use process::{codes, usage};
 pub use process::{Background, ProcessEnd, ProcessSpec, ProcessView};
 pub use wait::{ChildEnd, Slept};
 
+/// The longest name of a step, in bytes.
+const NAME_LIMIT: usize = 200;
+
 /// What a workflow sees of its run and of the engine. Clones are the same context.
 #[derive(Clone)]
 pub struct RunContext {
@@ -134,6 +137,10 @@ impl RunContext {
 
     /// Comes to a step: marks it as visited and looks up what the store knows of it.
     async fn visit(&self, name: &str, kind: StepKind) -> Visit {
+        if name.len() > NAME_LIMIT {
+            let text = format!("the name of a step has {} bytes; at most {NAME_LIMIT} fit", name.len());
+            return self.break_off(Failure::new(FailureKind::Invalid, text)).await;
+        }
         if !self.replay().visited.insert(name.to_owned()) {
             return self.break_off(diverged(format!("the step name {name:?} is used twice"))).await;
         }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{RunContext, Visit, canceled, decode, either, ending};
 use crate::approval::{Approval, Decision, Verdict};
 use crate::core::{Active, StartError, Stored};
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, cut};
 use crate::run::{
     Origin, RunEvent, RunId, RunState, StartOptions, StartRun, Step, StepKind, StepState, Wait,
 };
@@ -86,11 +86,13 @@ impl RunContext {
                 decode(self, name, step.request.unwrap_or_default()).await
             }
             Visit::Begun(_) | Visit::New => {
+                let mut prompt = prompt.to_owned();
+                cut(&mut prompt, 2000);
                 let approval = Approval {
                     id: uuid::Uuid::now_v7(),
                     run: self.shared.run,
                     step: name.to_owned(),
-                    prompt: prompt.chars().take(1000).collect(),
+                    prompt,
                     requested_at: self.shared.engine.now(),
                     expires_at,
                     default,

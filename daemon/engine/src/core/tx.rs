@@ -148,7 +148,7 @@ impl<'a> Tx<'a> {
 
     /// Drops the oldest events, some at a time, so that the cost is spread.
     fn trim_events(&mut self) {
-        let floor = self.core.next_seq.saturating_sub(self.core.settings.keep_events).max(1);
+        let floor = self.core.next_seq.saturating_sub(self.core.settings.keep_events.max(1)).max(1);
         let target = floor.min(self.core.oldest_seq + 4 * self.events.len() as u64 + 16);
         if self.events.is_empty() || target < self.core.oldest_seq + 16 {
             return;
