@@ -39,6 +39,7 @@ pub(crate) async fn drive(engine: Engine, run: RunId, seen: tokio::sync::watch::
             (None, Err(failure))
         }
     };
+    let outcome = outcome.map_err(|failure| context.asked_to_end().unwrap_or(failure));
     let verdict = verdict(&engine, run, &start, outcome.clone());
     if !matches!(verdict, Verdict::GoOn(_)) {
         settle(&engine, run, &start, outcome).await;
@@ -115,7 +116,11 @@ async fn conclude(engine: &Engine, run: RunId, output: Option<Value>, verdict: V
         let output = output.map(|output| files.spill(run, to_json(&output), 512)).transpose()?;
         Ok::<_, crate::store::StoreError>((packed.pack(run, &files)?, output))
     });
-    let (packed, output) = made.await.map_err(Failure::internal)?.map_err(Failure::internal)?;
+    let (packed, output) = made.await.map_err(Failure::internal)?.map_err(|error| {
+        // Without these files the run cannot end: a new daemon tries again when there is room.
+        engine.report_store_failure(&error);
+        error
+    })?;
     let done = engine.transact(|tx| {
         let Some(active) = tx.core.runs.get_mut(&run) else { return Ok::<_, Failure>(()) };
         active.packed = Some(packed);

@@ -19,10 +19,10 @@ use crate::event::{EventLog, EventStream, Token, WatchError};
 use crate::failure::{Failure, FailureKind, cut};
 use crate::files::{RunFiles, VALUE_LIMIT};
 use crate::logs::LogHub;
-use crate::process::{Exit, Process, Supervisor};
+use crate::process::{Process, Supervisor};
 use crate::run::tables::{INLINE_LIMIT, START_LIMIT, StepRow, to_json, StartRow};
 use crate::run::{
-    Ending, LeaseKey, Refused, Run, RunEvent, RunId, RunState, Start, StartRun, Step, StepKind, StepState,
+    Ending, LeaseKey, Refused, Run, RunEvent, RunId, RunState, Start, StartRun, Step, StepState, Turn,
 };
 use crate::settings::Settings;
 use crate::store::{Stats, Store, StoreError};
@@ -229,6 +229,18 @@ impl Engine {
 
     pub(crate) async fn transition(&self, run: RunId, event: RunEvent) -> Result<(), RunError> {
         self.transact(|tx| Ok(tx.transition(run, event)?)).await
+    }
+
+    /// Begins the attempt that waits for this time.
+    pub(crate) async fn retry_now(&self, run: RunId, at: Timestamp) -> Result<(), RunError> {
+        let waiting = RunState::Queued { until: Turn::Retry { at } };
+        self.transact(|tx| {
+            if tx.core.runs.get(&run).is_some_and(|active| active.run.state == waiting) {
+                tx.transition(run, RunEvent::RetryDue)?;
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Goes on with a run that ended without success: finished steps keep their values.
@@ -497,16 +509,6 @@ impl Engine {
         let found = active.steps.iter_mut().rfind(|stored| !stored.step.archived && stored.step.name == step);
         if let Some(attempt) = found.and_then(|stored| stored.step.attempts.last_mut()) {
             attempt.pid = pid;
-        }
-    }
-
-    /// Takes over how a process ended into the record of its run; stored with the step.
-    pub(crate) fn note_exit(&self, run: RunId, step: &str, exit: &Exit) {
-        let mut core = self.core();
-        let Some(active) = core.runs.get_mut(&run) else { return };
-        active.run.usage.add(crate::context::usage(exit));
-        if active.step(step).is_some_and(|step| step.kind == StepKind::Process) {
-            (active.run.exit_code, active.run.signal) = crate::context::codes(exit);
         }
     }
 }

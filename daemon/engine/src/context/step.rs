@@ -147,6 +147,7 @@ impl RunContext {
                 "failure": stored.step.attempts.last().and_then(|attempt| attempt.failure.clone()),
             });
             tx.event(Some(run), "step.finished", data);
+            tx.note_exit(run, &stored.step);
             tx.put_step(run, stored);
             Ok::<_, Failure>(())
         });

@@ -23,7 +23,7 @@ use crate::run::tables::{Payload, StartRow, StepRow};
 use crate::run::{LeaseKey, Origin, Run, RunId, RunState, Start, Status, Step, Turn};
 use crate::settings::Settings;
 
-pub(crate) use tx::{NewRun, Tx, digest_of};
+pub(crate) use tx::{NewRun, Tx, child_outcome, digest_of};
 pub use tx::StartError;
 
 /// Everything that is active.

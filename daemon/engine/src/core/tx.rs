@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::commit::{After, Commit};
 use super::{Active, Core, Seen, Stored};
+use crate::approval::waiting_approvals;
 use crate::engine::Hooks;
 use crate::event::{Event, EventLog, EventRow, Events};
 use crate::failure::{Failure, FailureKind};
@@ -20,7 +21,7 @@ use crate::run::tables::{
     Starts, Steps,
 };
 use crate::run::{
-    self, Effect, LeaseKey, Origin, Refused, Run, RunEvent, RunId, RunState, Start, Status, StepKind, StepState,
+    self, Effect, LeaseKey, Origin, Refused, Run, RunEvent, RunId, RunState, Start, Status, Step, StepKind, StepState,
     Turn, Wait,
 };
 use crate::store::{Batch, Permit, Store, StoreError};
@@ -476,6 +477,8 @@ impl<'a> Tx<'a> {
         if let Some(request) = &active.run.request_id {
             self.core.requests.insert(request.clone(), id);
         }
+        let waiting = waiting_approvals(active);
+        self.core.approvals.extend(waiting.into_iter().map(|approval| (approval.id, approval)));
         self.core.kept = self.core.kept.saturating_sub(1);
     }
 
@@ -502,6 +505,19 @@ impl<'a> Tx<'a> {
             self.dirty.insert(run);
             self.after.push(After::Remove(directories));
         }
+    }
+
+    /// Takes over how a process ended into the record of its run, in the batch of its step.
+    pub(crate) fn note_exit(&mut self, run: RunId, step: &Step) {
+        if !matches!(step.kind, StepKind::Process | StepKind::Background) {
+            return;
+        }
+        let (Some(active), Some(attempt)) = (self.core.runs.get_mut(&run), step.attempts.last()) else { return };
+        active.run.usage.add(attempt.usage);
+        if step.kind == StepKind::Process {
+            (active.run.exit_code, active.run.signal) = (attempt.exit_code, attempt.signal);
+        }
+        self.dirty.insert(run);
     }
 
     /// Stores a step that is new or has changed.
