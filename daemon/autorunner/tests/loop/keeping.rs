@@ -76,6 +76,7 @@ fn the_lock_of_another_tool_is_honoured_and_nothing_of_its_is_touched() {
     let mut state = scene.state();
     state.begin(7, std::process::id(), Timestamp::now());
     state.store(&scene.layout.state()).unwrap();
+    let state = scene.state();
     let record = LockRecord::of_this_process(Timestamp::now());
     let owned = OwnedLock::acquire(&scene.layout.lock(), &record).unwrap();
 
