@@ -1,6 +1,7 @@
 //! The daemon at work: the engine, its faces, and how it comes to an end.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,39 +33,43 @@ const STOP_RUNS: Duration = Duration::from_secs(60);
 /// Between two looks at the age of ended runs, beside those that their number asks for.
 const RETENTION: jiff::SignedDuration = jiff::SignedDuration::from_hours(6);
 
+/// Between two looks at the free space of a disk that was full.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(5);
+
 /// What the daemon is started with.
-pub struct Start<S> {
+pub(crate) struct Start<S> {
     /// Where everything is.
-    pub paths: Paths,
+    pub(crate) paths: Paths,
     /// The configuration.
-    pub config: Config,
+    pub(crate) config: Config,
     /// Where the log goes, for `spindle daemon info`.
-    pub log: String,
+    pub(crate) log: String,
     /// Connections, strangers left out.
-    pub incoming: S,
+    pub(crate) incoming: S,
     /// Reads the configuration file again.
-    pub reload: Box<dyn Fn() -> Result<Config, String> + Send + Sync>,
+    pub(crate) reload: Box<dyn Fn() -> Result<Config, String> + Send + Sync>,
 }
 
 /// Why the daemon could not be started, or ended before its time.
 #[derive(Debug, thiserror::Error)]
-pub enum ServeError {
+pub(crate) enum ServeError {
     /// The limit of open files could not be raised, or the own program not be found.
     #[error("cannot prepare to start processes")]
     Processes(#[source] io::Error),
     /// The store could not be opened, or what is in it not be taken up.
     #[error("cannot open the state directory")]
     Engine(#[source] engine::RunError),
-    /// The server failed.
-    #[error("the gRPC server failed")]
-    Server(#[source] tonic::transport::Error),
+    /// The store could not be written any longer, and by now it looks as if it could: the daemon
+    /// should be started anew, in place.
+    #[error("the store failed, and is opened anew: {0}")]
+    StoreBroken(String),
     /// One of the daemon's own tasks ended.
     #[error("{0}")]
     Task(String),
 }
 
 /// A daemon that is open for calls.
-pub struct Daemon {
+pub(crate) struct Daemon {
     engine: Engine,
     tasks: Tasks,
     stopping: CancellationToken,
@@ -75,7 +80,7 @@ pub struct Daemon {
 
 impl Daemon {
     /// Opens the engine and serves it.
-    pub async fn start<S>(start: Start<S>) -> Result<Self, ServeError>
+    pub(crate) async fn start<S>(start: Start<S>) -> Result<Self, ServeError>
     where
         S: Stream<Item = io::Result<UnixStream>> + Send + 'static,
     {
@@ -94,6 +99,12 @@ impl Daemon {
             }
         });
         let (busy_sender, busy) = watch::channel(false);
+        tasks.spawn("store", OnEnd::StopDaemon, {
+            let (engine, state_dir) = (engine.clone(), paths.state_dir.clone());
+            let floor = config.store_options().free_space_floor;
+            let stopping = stopping.clone();
+            async move { watch_store(engine, state_dir, floor, stopping).await }
+        });
         tasks.spawn("housekeeping", OnEnd::Show, keep_house(engine.clone(), busy_sender, stopping.clone()));
 
         let reload = reloader(engine.clone(), config, reload);
@@ -129,12 +140,12 @@ impl Daemon {
     }
 
     /// Resolves when the daemon is to end.
-    pub async fn stopping(&self) {
+    pub(crate) async fn stopping(&self) {
         self.stopping.cancelled().await;
     }
 
     /// The word to end; the second one stops all runs first.
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         if self.stopping.is_cancelled() {
             self.stop_runs.cancel();
         }
@@ -142,23 +153,23 @@ impl Daemon {
     }
 
     /// Reads the configuration again.
-    pub fn reload(&self) -> Result<Vec<String>, String> {
+    pub(crate) fn reload(&self) -> Result<Vec<String>, String> {
         (self.reload)()
     }
 
     /// Goes once around through the engine and its store: a sign that both are alive.
-    pub async fn probe(&self) -> Result<(), String> {
+    pub(crate) async fn probe(&self) -> Result<(), String> {
         self.engine.probe().await.map_err(|error| error.to_string())
     }
 
     /// Whether runs are at work.
-    pub fn busy(&self) -> watch::Receiver<bool> {
+    pub(crate) fn busy(&self) -> watch::Receiver<bool> {
         self.busy.clone()
     }
 
     /// Ends: calls are drained, the store is closed. Processes go on with their shims, unless
     /// their runs are to be stopped.
-    pub async fn end(self) -> Result<(), ServeError> {
+    pub(crate) async fn end(self) -> Result<(), ServeError> {
         self.stopping.cancel();
         let drained = tokio::time::timeout(DRAIN, self.tasks.wait());
         tokio::select! {
@@ -177,9 +188,10 @@ impl Daemon {
         if let Err(error) = self.engine.close().await {
             tracing::error!(%error, "the store could not be closed; it will be checked at the next start");
         }
-        match self.tasks.failure() {
-            Some(failure) => Err(ServeError::Task(failure)),
-            None => Ok(()),
+        match (self.engine.store_problem(), self.tasks.failure()) {
+            (Some(problem), _) => Err(ServeError::StoreBroken(problem)),
+            (None, Some(failure)) => Err(ServeError::Task(failure)),
+            (None, None) => Ok(()),
         }
     }
 }
@@ -278,6 +290,31 @@ fn reloader(
         });
         Ok(config.needs_restart(&new))
     })
+}
+
+/// Waits until the store breaks, and then until there is room again: from then on a new start may
+/// help, and until then the daemon still answers what can be answered.
+async fn watch_store(
+    engine: Engine,
+    state_dir: PathBuf,
+    floor: u64,
+    stopping: CancellationToken,
+) -> Result<(), String> {
+    let problem = tokio::select! {
+        problem = engine.store_broken() => problem,
+        () = stopping.cancelled() => return Ok(()),
+    };
+    loop {
+        // Nobody tells when a disk has room again.
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_FOR_ROOM) => {}
+            () = stopping.cancelled() => return Ok(()),
+        }
+        let disk = nix::sys::statvfs::statvfs(&state_dir).map_err(|error| error.to_string())?;
+        if u64::from(disk.blocks_available()).saturating_mul(disk.fragment_size()) > floor {
+            return Err(problem);
+        }
+    }
 }
 
 /// What needs doing now and then: forgetting old runs, and knowing whether any run is at work.

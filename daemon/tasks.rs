@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 /// What happens when a task ends before the daemon does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnEnd {
+pub(crate) enum OnEnd {
     /// The daemon ends too, with a failure: a service manager starts it anew, and nothing is lost.
     StopDaemon,
     /// It shows in `spindle daemon info`, and the daemon goes on.
@@ -21,7 +21,7 @@ pub enum OnEnd {
 
 /// The registry. Clones are the same registry.
 #[derive(Clone)]
-pub struct Tasks {
+pub(crate) struct Tasks {
     tracker: TaskTracker,
     stopping: CancellationToken,
     known: Arc<Mutex<BTreeMap<&'static str, State>>>,
@@ -40,12 +40,12 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Tasks {
     /// No tasks; canceling the token is the word for all of them to end.
-    pub fn new(stopping: CancellationToken) -> Self {
+    pub(crate) fn new(stopping: CancellationToken) -> Self {
         Self { tracker: TaskTracker::new(), stopping, known: Arc::default(), failed: Arc::default() }
     }
 
     /// Starts a task.
-    pub fn spawn(
+    pub(crate) fn spawn(
         &self,
         name: &'static str,
         on_end: OnEnd,
@@ -77,12 +77,12 @@ impl Tasks {
     }
 
     /// Why the daemon was stopped by one of its tasks, if it was.
-    pub fn failure(&self) -> Option<String> {
+    pub(crate) fn failure(&self) -> Option<String> {
         locked(&self.failed).clone()
     }
 
     /// All tasks, by name.
-    pub fn list(&self) -> Vec<v1::TaskInfo> {
+    pub(crate) fn list(&self) -> Vec<v1::TaskInfo> {
         let known = locked(&self.known);
         let info = |(name, state): (&&'static str, &State)| v1::TaskInfo {
             name: (*name).to_owned(),
@@ -93,7 +93,7 @@ impl Tasks {
     }
 
     /// Resolves when all have ended; cancel the token first.
-    pub async fn wait(&self) {
+    pub(crate) async fn wait(&self) {
         self.tracker.close();
         self.tracker.wait().await;
     }

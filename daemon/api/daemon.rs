@@ -17,26 +17,26 @@ use super::view::time;
 use crate::tasks::Tasks;
 
 /// What the daemon knows of itself.
-pub struct DaemonFacts {
+pub(crate) struct DaemonFacts {
     /// Where everything is kept.
-    pub state_dir: PathBuf,
+    pub(crate) state_dir: PathBuf,
     /// The socket that it listens on.
-    pub socket: PathBuf,
+    pub(crate) socket: PathBuf,
     /// The configuration file, whether it exists or not.
-    pub config: PathBuf,
+    pub(crate) config: PathBuf,
     /// Where the log goes.
-    pub log: String,
+    pub(crate) log: String,
     /// When it started.
-    pub started_at: Timestamp,
+    pub(crate) started_at: Timestamp,
     /// Ends the daemon; true: stop all runs first.
-    pub stop: Box<dyn Fn(bool) + Send + Sync>,
+    pub(crate) stop: Box<dyn Fn(bool) + Send + Sync>,
     /// Reads the configuration again; says what needs a restart, or what is wrong.
-    pub reload: Box<dyn Fn() -> Result<Vec<String>, String> + Send + Sync>,
+    pub(crate) reload: Box<dyn Fn() -> Result<Vec<String>, String> + Send + Sync>,
 }
 
 /// Serves the daemon itself.
 #[derive(Clone)]
-pub struct Daemon {
+pub(crate) struct Daemon {
     engine: Engine,
     tasks: Tasks,
     facts: Arc<DaemonFacts>,
@@ -44,7 +44,7 @@ pub struct Daemon {
 
 impl Daemon {
     /// Over an engine.
-    pub fn new(engine: Engine, tasks: Tasks, facts: Arc<DaemonFacts>) -> Self {
+    pub(crate) fn new(engine: Engine, tasks: Tasks, facts: Arc<DaemonFacts>) -> Self {
         Self { engine, tasks, facts }
     }
 

@@ -149,7 +149,7 @@ pub(super) fn from_schedule(error: ScheduleError) -> Status {
             status(Code::AlreadyExists, "NAME_TAKEN", text, "choose another name, or use --replace")
         }
         ScheduleError::Trigger(_) => invalid("INVALID_TRIGGER", text),
-        ScheduleError::Name(_) => invalid("INVALID_NAME", text),
+        ScheduleError::InvalidName(_) => invalid("INVALID_NAME", text),
         _ => status(Code::Unavailable, "STORE_FAILED", text, "try again"),
     }
 }

@@ -24,14 +24,14 @@ pub(super) type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Sen
 
 /// Serves runs.
 #[derive(Clone)]
-pub struct Runs {
+pub(crate) struct Runs {
     engine: Engine,
     stopping: CancellationToken,
 }
 
 impl Runs {
     /// Over an engine; streams end when the token is canceled.
-    pub fn new(engine: Engine, stopping: CancellationToken) -> Self {
+    pub(crate) fn new(engine: Engine, stopping: CancellationToken) -> Self {
         Self { engine, stopping }
     }
 

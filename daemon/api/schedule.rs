@@ -19,14 +19,14 @@ const UPCOMING: usize = 5;
 
 /// Serves schedules.
 #[derive(Clone)]
-pub struct Schedules {
+pub(crate) struct Schedules {
     engine: Engine,
     schedules: SchedulerHandle,
 }
 
 impl Schedules {
     /// Over an engine and its schedules.
-    pub fn new(engine: Engine, schedules: SchedulerHandle) -> Self {
+    pub(crate) fn new(engine: Engine, schedules: SchedulerHandle) -> Self {
         Self { engine, schedules }
     }
 
@@ -39,7 +39,7 @@ impl Schedules {
         Ok(NewSchedule {
             name: request.name,
             trigger: self.trigger(trigger)?,
-            start: Start { workflow: asked.kind, spec: asked.spec, options, ..Start::default() },
+            start: Start { workflow: asked.kind, spec: asked.spec, options },
             overlap: match v1::Overlap::try_from(request.overlap) {
                 Ok(v1::Overlap::Unspecified | v1::Overlap::Skip) => Overlap::Skip,
                 Ok(v1::Overlap::Queue) => Overlap::Queue,

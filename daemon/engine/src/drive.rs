@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use crate::context::RunContext;
 use crate::core::Seen;
-use crate::engine::Engine;
+use crate::engine::{Engine, too_large};
 use crate::failure::{Failure, FailureKind};
+use crate::files::VALUE_LIMIT;
 use crate::run::tables::{PackedRow, Spill, StepRow, to_json};
 use crate::run::{OnInterrupt, Run, RunEvent, RunId, Start, Verdict};
 
@@ -22,7 +23,17 @@ pub(crate) async fn drive(engine: Engine, run: RunId, seen: tokio::sync::watch::
     let Some((record, start)) = engine.active(run) else { return };
     let context = RunContext::new(engine.clone(), run, seen);
     engine.show_processes(run, context.processes());
-    let mut result = work(&engine, &context, &record, &start).await;
+    let work = work(&engine, &context, &record, &start);
+    let mut result = tokio::select! {
+        biased;
+        // Nothing can be stored any longer, so nothing may be decided: processes go on with their
+        // shims, and the next daemon takes the run up where the store has it.
+        _ = engine.store_broken() => return,
+        result = work => result,
+    };
+    if engine.store_problem().is_some() {
+        return;
+    }
     if let Err(failure) = context.close().await {
         // A replay that did not do what is stored cannot be trusted in its result either, unless
         // it broke off on its own account.
@@ -31,12 +42,14 @@ pub(crate) async fn drive(engine: Engine, run: RunId, seen: tokio::sync::watch::
         }
     }
     let (output, outcome) = match result {
+        Ok(value) if to_json(&value).len() as u64 > VALUE_LIMIT => (None, Err(too_large("what the workflow returned"))),
         Ok(value) => (Some(value), Ok(())),
         Err(mut failure) => {
             failure.shorten(Failure::LONGEST);
             (None, Err(failure))
         }
     };
+    let outcome = outcome.map_err(|failure| context.asked_to_end().unwrap_or(failure));
     let verdict = verdict(&engine, run, &start, outcome.clone());
     if !matches!(verdict, Verdict::GoOn(_)) {
         settle(&engine, run, &start, outcome).await;
@@ -115,7 +128,11 @@ async fn conclude(engine: &Engine, run: RunId, output: Option<Value>, verdict: V
         let output = output.map(|output| files.spill(run, to_json(&output), 512)).transpose()?;
         Ok::<_, crate::store::StoreError>((packed.pack(run, &files)?, output))
     });
-    let (packed, output) = made.await.map_err(Failure::internal)?.map_err(Failure::internal)?;
+    let (packed, output) = made.await.map_err(Failure::internal)?.map_err(|error| {
+        // Without these files the run cannot end: a new daemon tries again when there is room.
+        engine.report_store_failure(&error);
+        error
+    })?;
     let done = engine.transact(|tx| {
         let Some(active) = tx.core.runs.get_mut(&run) else { return Ok::<_, Failure>(()) };
         active.packed = Some(packed);

@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | `lock` | daemon | nothing; its flock is held from before the shim starts until the shim has gone |
 //! | `launch.json` | daemon | [`LaunchRecord`] |
-//! | `process.json` | shim | [`ProcessRecord`], synced before the child may run: no record means that nothing ran |
+//! | `process.json` | shim | [`ProcessRecord`], written to its closing newline and synced before the child may run: none means that nothing ran |
 //! | `stdout`, `stderr` | shim | the bytes that the child wrote |
 //! | `index` | shim | when and in which order they arrived: [`crate::logs::index`] |
 //! | `exit.json` | shim | [`Exit`]; appears by rename, whole |
@@ -301,12 +301,22 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordError> 
     serde_json::from_slice(&bytes).map(Some).map_err(damaged)
 }
 
-/// Writes a record into a new or reserved file and leaves it there, not yet synced.
-pub(super) fn write(file: &mut File, record: &impl Serialize) -> io::Result<()> {
+/// Reads the record of an attempt's processes; `None` when it does not exist, or was not written to its end: then
+/// the child was never allowed to run.
+pub fn read_process(dir: &Path) -> Result<Option<ProcessRecord>, RecordError> {
+    let path = dir.join(PROCESS);
+    match std::fs::read(&path) {
+        Ok(bytes) if !bytes.ends_with(b"\n") => Ok(None),
+        _ => read(&path),
+    }
+}
+
+/// Writes a record at the start of a file, and a newline after it; returns their length. Does not sync.
+pub(super) fn write(file: &mut File, record: &impl Serialize) -> io::Result<u64> {
     let mut bytes = serde_json::to_vec(record)?;
     bytes.push(b'\n');
     file.write_all(&bytes)?;
-    file.set_len(bytes.len() as u64)
+    Ok(bytes.len() as u64)
 }
 
 /// The command line of a process as people read it.

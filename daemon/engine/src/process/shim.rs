@@ -351,13 +351,7 @@ impl Attempt {
 
     fn record_end(mut self, fate: Fate) -> Result<(), ShimError> {
         let child = self.process.child.pid;
-        let (mut survivors, survivors_not_listed) =
-            std::mem::take(&mut self.leftovers).survivors(child, fate);
-        if self.stop.under_way() {
-            // No descendant is left. One who is none, and bears our mark all the same, is not spared by a stop.
-            let strays = super::sweep::sweep(&self.process).unwrap_or_default();
-            survivors.extend(strays.into_iter().take(Exit::MAX_SURVIVORS - survivors.len()));
-        }
+        let (survivors, survivors_not_listed) = std::mem::take(&mut self.leftovers).survivors(child, fate);
         let [stdout, stderr] = self.capture.totals();
         let exit = Exit {
             version: record::VERSION,
@@ -416,15 +410,14 @@ fn reserve_exit() -> Result<File, ShimError> {
 }
 
 /// Writes down who runs, so that it survives a loss of power from before the child may run.
+///
+/// Written in place: a half-written record is known by its missing end, and means the same as none.
 fn write_process(process: &ProcessRecord) -> Result<(), ShimError> {
-    const UNNAMED: &str = "process.json.tmp";
-    let mut file = File::create_new(UNNAMED).attempted_on("make", UNNAMED)?;
-    record::write(&mut file, process).attempted_on("write", UNNAMED)?;
+    let mut file = File::create_new(record::PROCESS).attempted_on("make", record::PROCESS)?;
+    record::write(&mut file, process).attempted_on("write", record::PROCESS)?;
     done(Step::ProcessWritten);
-    file.sync_all().attempted_on("sync", UNNAMED)?;
+    file.sync_all().attempted_on("sync", record::PROCESS)?;
     done(Step::ProcessSynced);
-    std::fs::rename(UNNAMED, record::PROCESS).attempted_on("name", record::PROCESS)?;
-    done(Step::ProcessNamed);
     // The directory itself is as new as the file.
     sync_directory(".")?;
     sync_directory("..")?;
@@ -433,7 +426,8 @@ fn write_process(process: &ProcessRecord) -> Result<(), ShimError> {
 }
 
 fn write_exit(file: &mut File, exit: &Exit) -> Result<(), ShimError> {
-    record::write(file, exit).attempted_on("write", record::EXIT)?;
+    let length = record::write(file, exit).attempted_on("write", record::EXIT)?;
+    file.set_len(length).attempted_on("cut", record::EXIT)?;
     done(Step::ExitWritten);
     file.sync_all().attempted_on("sync", record::EXIT)?;
     done(Step::ExitSynced);

@@ -305,7 +305,7 @@ fn look(dir: &Path) -> Result<Looked, ProcessError> {
     if !held {
         return settle(dir).map(Looked::Ended);
     }
-    let Some(process) = record::read::<ProcessRecord>(&dir.join(record::PROCESS))? else {
+    let Some(process) = record::read_process(dir)? else {
         return Ok(Looked::Starting);
     };
     match ShimHandle::of_stranger(process.shim) {
@@ -320,7 +320,7 @@ fn settle(dir: &Path) -> Result<Ended, ProcessError> {
     if let Some(exit) = record::read(&dir.join(record::EXIT))? {
         return Ok(Ended::Exited(exit));
     }
-    let Some(process) = record::read::<ProcessRecord>(&dir.join(record::PROCESS))? else {
+    let Some(process) = record::read_process(dir)? else {
         return Ok(Ended::NothingRan);
     };
     let swept = sweep(&process).map_err(|source| ProcessError::Sweep { dir: dir.to_owned(), source })?;
@@ -421,7 +421,7 @@ impl Process {
 
     /// The child's process id; `None` in the first moments, before the shim has recorded it.
     pub fn pid(&self) -> Option<i32> {
-        let record = record::read::<ProcessRecord>(&self.inner.dir.join(record::PROCESS));
+        let record = record::read_process(&self.inner.dir);
         record.ok().flatten().map(|process| process.child.pid)
     }
 

@@ -1,6 +1,5 @@
 //! A schedule: its definition and where it stands.
 
-use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -36,12 +35,8 @@ pub struct Start {
     pub workflow: String,
     /// The workflow's specification.
     pub spec: Value,
-    /// Labels of each run.
-    pub labels: BTreeMap<String, String>,
-    /// The environment of each run, captured when the schedule was added.
-    pub environment: BTreeMap<String, String>,
-    /// Priority, retries and whatever else a start takes, in an encoding that only the engine's runs
-    /// know.
+    /// Environment, labels, priority, retries and whatever else a start takes, in an encoding that only
+    /// the engine's runs know.
     pub options: Vec<u8>,
 }
 

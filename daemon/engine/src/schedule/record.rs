@@ -3,8 +3,6 @@
 //! A value of the store's table of schedules, whose key is the schedule's id. The messages are
 //! written by hand; a tag, once released, keeps its meaning for ever.
 
-use std::collections::BTreeMap;
-
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use uuid::Uuid;
@@ -29,13 +27,7 @@ pub struct ScheduleRecord {
     /// The workflow's specification, JSON.
     #[prost(string, tag = "8")]
     pub spec: String,
-    /// Labels of each run.
-    #[prost(btree_map = "string, string", tag = "9")]
-    pub labels: BTreeMap<String, String>,
-    /// Environment of each run.
-    #[prost(btree_map = "string, string", tag = "10")]
-    pub environment: BTreeMap<String, String>,
-    /// Further options of a start (priority, retries, …), encoded by whoever starts runs.
+    /// Environment, labels and further options of a start, encoded by whoever starts runs.
     #[prost(bytes = "vec", tag = "11")]
     pub start: Vec<u8>,
     /// When runs would overlap: 0 skip, 1 queue, 2 replace.
@@ -194,8 +186,6 @@ impl From<&Schedule> for ScheduleRecord {
             trigger: Some(TriggerRecord::from(&schedule.trigger)),
             workflow: start.workflow.clone(),
             spec: start.spec.to_string(),
-            labels: start.labels.clone(),
-            environment: start.environment.clone(),
             start: start.options.clone(),
             overlap: schedule.overlap.into(),
             missed: schedule.missed.into(),
@@ -249,8 +239,6 @@ impl TryFrom<ScheduleRecord> for Schedule {
             start: Start {
                 spec: reader.json(&record.spec, "spec")?,
                 workflow: record.workflow,
-                labels: record.labels,
-                environment: record.environment,
                 options: record.start,
             },
             overlap: record

@@ -26,6 +26,16 @@ async fn an_attempt_whose_shim_was_never_started_never_ran() {
 }
 
 #[tokio::test]
+async fn a_half_written_record_means_that_nothing_ran() {
+    let lab = Lab::new();
+    std::fs::create_dir(lab.path("attempt")).unwrap();
+    for half in ["", r#"{"version":1,"att"#] {
+        std::fs::write(lab.path("attempt/process.json"), half).unwrap();
+        assert!(matches!(lab.adopt().await, Adoption::NothingRan));
+    }
+}
+
+#[tokio::test]
 async fn a_living_process_is_taken_hold_of_again() {
     let lab = Lab::new();
     let first = lab.start(&lab.script("while [ ! -e go ]; do sleep 0.01; done; exit 9")).await;

@@ -19,7 +19,7 @@ enum Truth {
 fn truth_after(step: &str) -> Truth {
     let place = |name| STEPS.iter().position(|step| *step == name).unwrap();
     let step = place(step);
-    if step < place("process_named") {
+    if step < place("process_written") {
         Truth::NothingRan
     } else if step < place("exit_named") {
         Truth::Lost

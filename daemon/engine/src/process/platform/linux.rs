@@ -245,10 +245,15 @@ impl ShimHandle {
 /// Moves up to `len` bytes from a pipe into a file without copying them through this process.
 ///
 /// `InvalidInput` where the file system cannot do it.
-pub(crate) fn move_bytes(pipe: BorrowedFd<'_>, file: &File, offset: u64, len: usize) -> io::Result<usize> {
+pub(crate) fn move_to_file(pipe: BorrowedFd<'_>, file: &File, offset: u64, len: usize) -> io::Result<usize> {
     let mut offset = offset;
     let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
     Ok(rustix::pipe::splice(pipe, None, file, Some(&mut offset), len, flags)?)
+}
+
+/// Moves up to `len` bytes from one pipe into another, without waiting and without copying them at all.
+pub(crate) fn move_to_pipe(pipe: BorrowedFd<'_>, into: BorrowedFd<'_>, len: usize) -> io::Result<usize> {
+    Ok(rustix::pipe::splice(pipe, None, into, None, len, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)?)
 }
 
 /// Lets a pipe hold more, so that a busy writer has to wait less; returns what it can hold now.

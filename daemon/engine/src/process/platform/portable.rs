@@ -188,12 +188,17 @@ impl ShimHandle {
 }
 
 /// Moves up to `len` bytes from a pipe into a file: not without copying, which the caller does better.
-pub(crate) fn move_bytes(
+pub(crate) fn move_to_file(
     _pipe: BorrowedFd<'_>,
     _file: &File,
     _offset: u64,
     _len: usize,
 ) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Moves up to `len` bytes from one pipe into another: neither.
+pub(crate) fn move_to_pipe(_pipe: BorrowedFd<'_>, _into: BorrowedFd<'_>, _len: usize) -> io::Result<usize> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

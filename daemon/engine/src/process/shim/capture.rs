@@ -23,6 +23,8 @@ const COPIED: usize = 16 << 10;
 const BUFFER: usize = 64 << 10;
 /// A pipe's capacity as it is made, and the largest that an unprivileged user may ask for.
 const PIPE: std::ops::RangeInclusive<usize> = 64 << 10..=1 << 20;
+/// Bytes that are moved from a busy stream at once.
+const STAGED: usize = 256 << 10;
 /// Holes are punched when they are at least so large, or an eighth of what is kept.
 const SMALLEST_HOLE: u64 = 64 << 10;
 /// File systems give space back in blocks of this size or of one that divides it, seldom in larger ones.
@@ -36,6 +38,8 @@ pub(super) struct Capture {
     streams: [Captured; 2],
     index: Index,
     limit: Option<OutputLimit>,
+    /// Made when a stream is found busy.
+    stage: Option<Stage>,
     buffer: Vec<u8>,
     last_output: Instant,
     exceeded: bool,
@@ -60,6 +64,16 @@ struct KeptFile {
     punched: u64,
 }
 
+/// A pipe of our own, empty between two uses, between a child's pipe and a file.
+///
+/// Moving pages from pipe to pipe costs next to nothing, and while they go from there into the file, which takes time
+/// and keeps a pipe locked, the child can fill its own pipe again.
+struct Stage {
+    out: OwnedFd,
+    into: OwnedFd,
+    capacity: usize,
+}
+
 struct Index {
     file: KeptFile,
     last: Option<(Stream, Instant)>,
@@ -74,6 +88,7 @@ impl Capture {
             streams: [stdout, stderr],
             index: Index { file: KeptFile::new(INDEX)?, last: None },
             limit,
+            stage: None,
             buffer: Vec::new(),
             last_output: Instant::now(),
             exceeded: false,
@@ -163,7 +178,9 @@ impl Capture {
     fn take(&mut self, place: usize, waiting: usize) -> usize {
         let now = Instant::now();
         self.last_output = now;
-        self.streams[place].widen(waiting);
+        if self.streams[place].widen(waiting) && self.stage.is_none() {
+            self.stage = Stage::new().ok();
+        }
 
         let room = match self.limit {
             Some(OutputLimit { bytes, then: AtOutputLimit::Stop }) => {
@@ -178,7 +195,7 @@ impl Capture {
         let wanted = waiting.min(room);
         let told = self.tell_index(place, now);
         let taken = if told && wanted > COPIED && !self.streams[place].failing {
-            match self.streams[place].splice(wanted) {
+            match self.splice(place, wanted) {
                 Ok(moved) if moved > 0 => moved,
                 // The disk is full, or this file system cannot do it: copying finds out how much can be stored.
                 _ => self.copy(place, wanted, true),
@@ -223,23 +240,59 @@ impl Capture {
         true
     }
 
-    /// Reads bytes and stores what can be stored; the rest is counted as dropped.
-    fn copy(&mut self, place: usize, wanted: usize, store: bool) -> usize {
-        let wanted = wanted.min(BUFFER);
-        if self.buffer.len() < wanted {
-            self.buffer.resize(wanted.next_power_of_two().max(COPIED), 0);
-        }
+    /// Moves bytes from a pipe into its file without copying them through this process.
+    fn splice(&mut self, place: usize, wanted: usize) -> io::Result<usize> {
         let captured = &mut self.streams[place];
-        let Some(pipe) = &captured.pipe else { return 0 };
-        let buffer = &mut self.buffer[..wanted];
-        let taken = match rustix::io::read(pipe, &mut *buffer) {
-            Ok(taken) => taken,
-            // Nobody else reads this pipe, so the bytes that were announced are there.
-            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => return 0,
-            Err(_) => {
-                captured.pipe = None;
-                return 0;
+        let Some(pipe) = &captured.pipe else { return Ok(0) };
+        let Some(stage) = &self.stage else {
+            return captured.file.append_from(pipe.as_fd(), wanted);
+        };
+        let staged = platform::move_to_pipe(pipe.as_fd(), stage.into.as_fd(), wanted.min(stage.capacity))?;
+        let mut moved = 0;
+        while moved < staged {
+            match captured.file.append_from(stage.out.as_fd(), staged - moved) {
+                Ok(more) if more > 0 => moved += more,
+                _ => break,
             }
+        }
+        // Until the stage is empty again.
+        while moved < staged {
+            let stage = self.stage.as_ref().map(|stage| stage.out.as_fd());
+            match Self::copy_from(stage, &mut self.buffer, &mut self.streams[place], staged - moved, true) {
+                Some(more) if more > 0 => moved += more,
+                _ => break,
+            }
+        }
+        Ok(staged)
+    }
+
+    /// Reads bytes from a pipe and stores what can be stored; the rest is counted as dropped.
+    fn copy(&mut self, place: usize, wanted: usize, store: bool) -> usize {
+        let captured = &mut self.streams[place];
+        let pipe = captured.pipe.take();
+        let taken =
+            Self::copy_from(pipe.as_ref().map(AsFd::as_fd), &mut self.buffer, captured, wanted, store);
+        // A pipe that cannot be read is of no use.
+        captured.pipe = pipe.filter(|_| taken.is_some());
+        taken.unwrap_or(0)
+    }
+
+    fn copy_from(
+        pipe: Option<BorrowedFd<'_>>,
+        buffer: &mut Vec<u8>,
+        captured: &mut Captured,
+        wanted: usize,
+        store: bool,
+    ) -> Option<usize> {
+        let wanted = wanted.min(BUFFER);
+        if buffer.len() < wanted {
+            buffer.resize(wanted.next_power_of_two().max(COPIED), 0);
+        }
+        let buffer = &mut buffer[..wanted];
+        let taken = match rustix::io::read(pipe?, &mut *buffer) {
+            Ok(taken) => taken,
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => 0,
+            Err(_) => return None,
         };
         let before = captured.file.length;
         let stored = store && captured.file.append(&buffer[..taken]).is_ok();
@@ -247,7 +300,15 @@ impl Capture {
         let lost = taken as u64 - (captured.file.length - before);
         captured.dropped += lost;
         captured.dropped_untold += lost;
-        taken
+        Some(taken)
+    }
+}
+
+impl Stage {
+    fn new() -> io::Result<Self> {
+        let (out, into) = pipe_with(PipeFlags::CLOEXEC)?;
+        let capacity = platform::enlarge_pipe(out.as_fd(), STAGED).unwrap_or(*PIPE.start());
+        Ok(Self { out, into, capacity })
     }
 }
 
@@ -270,21 +331,17 @@ impl Captured {
 
     /// Lets the pipe hold more when it is found nearly full. Quiet children keep small pipes: all pipes of a user
     /// count against one limit, and beyond it every new pipe of that user is tiny.
-    fn widen(&mut self, waiting: usize) {
+    ///
+    /// Returns whether it was.
+    fn widen(&mut self, waiting: usize) -> bool {
         if waiting < self.capacity / 4 * 3 || self.capacity >= *PIPE.end() {
-            return;
+            return false;
         }
         let wider = (self.capacity * 4).min(*PIPE.end());
         let got = self.pipe.as_ref().and_then(|pipe| platform::enlarge_pipe(pipe.as_fd(), wider));
         // Refused: the limit is reached, do not ask again.
         self.capacity = got.unwrap_or(*PIPE.end());
-    }
-
-    fn splice(&mut self, wanted: usize) -> io::Result<usize> {
-        let Some(pipe) = &self.pipe else { return Ok(0) };
-        let moved = platform::move_bytes(pipe.as_fd(), &self.file.file, self.file.length, wanted)?;
-        self.file.length += moved as u64;
-        Ok(moved)
+        true
     }
 }
 
@@ -307,6 +364,13 @@ impl KeptFile {
             }
         }
         Ok(())
+    }
+
+    /// Moves bytes from a pipe to the end; returns how many.
+    fn append_from(&mut self, pipe: BorrowedFd<'_>, wanted: usize) -> io::Result<usize> {
+        let moved = platform::move_to_file(pipe, &self.file, self.length, wanted)?;
+        self.length += moved as u64;
+        Ok(moved)
     }
 
     /// Gives the space before `start` back, in whole blocks, when it is worth it.

@@ -59,6 +59,7 @@ impl Plan {
 
 /// Forks the child into a process group of its own. It runs nothing before [`Waiting::release`], and nothing at all
 /// when the shim dies before that.
+#[expect(clippy::needless_pass_by_value, reason = "the shim must not keep the child's ends of the pipes")]
 pub(super) fn fork(launch: &Launch, soft_nofile: Option<u64>, outputs: Outputs) -> io::Result<Waiting> {
     let plan = Plan::new(launch, soft_nofile)?;
     let (gate_out, gate_in) = pipe_with(PipeFlags::CLOEXEC)?;

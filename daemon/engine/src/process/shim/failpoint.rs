@@ -39,12 +39,10 @@ steps! {
     ExitReserved = "exit_reserved",
     /// The child is forked and waits.
     Forked = "forked",
-    /// `process.json` is written under a temporary name.
+    /// `process.json` is written.
     ProcessWritten = "process_written",
     /// It is synced.
     ProcessSynced = "process_synced",
-    /// It has its name.
-    ProcessNamed = "process_named",
     /// Its name is synced.
     ProcessDurable = "process_durable",
     /// The child may run.

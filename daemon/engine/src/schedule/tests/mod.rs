@@ -144,8 +144,6 @@ fn new_schedule(name: &str, trigger: Trigger) -> NewSchedule {
         start: Start {
             workflow: "exec".to_owned(),
             spec: json!({"command": ["true"]}),
-            labels: BTreeMap::from([("team".to_owned(), "blue".to_owned())]),
-            environment: BTreeMap::from([("PATH".to_owned(), "/bin".to_owned())]),
             options: vec![1, 2, 3],
         },
         overlap: Overlap::Queue,
