@@ -185,6 +185,7 @@ fn write_exec(spec: ExecSpec) -> v1::ExecSpec {
             FirstSignal::Hup => 1,
             FirstSignal::Int => 2,
             FirstSignal::Term => 15,
+            FirstSignal::Usr1 => nix::sys::signal::Signal::SIGUSR1 as i32,
         }),
         grace: spec.stop.grace.try_into().ok(),
         leftovers: match spec.leftovers {
