@@ -44,10 +44,10 @@ impl Part {
     pub(crate) fn from_arguments() -> Option<Result<Self>> {
         let mut arguments = std::env::args_os().skip(1);
         arguments.next().filter(|word| word == WORD)?;
-        Some(Self::parse(arguments.collect()))
+        Some(Self::parse(&arguments.collect::<Vec<_>>()))
     }
 
-    fn parse(arguments: Vec<OsString>) -> Result<Self> {
+    fn parse(arguments: &[OsString]) -> Result<Self> {
         let text: Vec<String> = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
         match text.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["echo", socket] => Ok(Self::Echo(socket.into())),

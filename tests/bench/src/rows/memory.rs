@@ -32,8 +32,8 @@ async fn child(client: &Client, run: &str) -> Result<u32> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let detail = client.runs().get_run(GetRunRequest { run: run.to_owned() }).await?.into_inner();
-        let attempts = detail.steps.iter().flat_map(|step| &step.attempts);
-        if let Some(pid) = attempts.filter_map(|attempt| attempt.pid).next() {
+        let mut attempts = detail.steps.iter().flat_map(|step| &step.attempts);
+        if let Some(pid) = attempts.find_map(|attempt| attempt.pid) {
             return u32::try_from(pid).context("not a process id");
         }
         ensure!(Instant::now() < deadline, "run {run} has no process after {PATIENCE:?}");
