@@ -1,2 +1,58 @@
-//! placeholder
-fn main() {}
+//! `spindle`: the command that drives the daemon.
+//!
+//! One file per noun, `show/` for how things are shown, `parse/` for what
+//! people type. All it knows of the daemon is the client library.
+
+mod app;
+mod approval;
+mod auto;
+mod cli;
+mod completions;
+mod config;
+mod daemon;
+mod error;
+mod exec;
+mod exit;
+mod follow;
+mod lease;
+mod man;
+mod parse;
+mod program;
+mod run;
+mod schedule;
+mod show;
+mod start;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::app::App;
+use crate::cli::Cli;
+use crate::error::CtlError;
+use crate::exit::Exit;
+use crate::show::Out;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let out = Out::new(cli.global.json, cli.global.quiet, cli.global.color);
+    let exit = perform(cli, out).unwrap_or_else(|error| {
+        let exit = error.exit();
+        // Whoever closed our output does not want to read about it.
+        if exit != Exit::BROKEN_PIPE {
+            out.error(&error);
+        }
+        exit
+    });
+    exit.into()
+}
+
+fn perform(cli: Cli, out: Out) -> Result<Exit, CtlError> {
+    // One thread: a command waits for one answer at a time, and starts sooner.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let app = App::new(&cli.global, out)?;
+    let exit = runtime.block_on(cli.command.perform(&app));
+    // Not to wait for a read of standard input that may never end.
+    runtime.shutdown_background();
+    exit
+}

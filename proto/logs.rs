@@ -62,15 +62,15 @@ impl LogReader {
     }
 
     async fn receive(&mut self) -> Result<Option<LogChunk>, Status> {
-        let stream = match &mut self.stream {
-            Some(stream) => stream,
-            None => {
-                let answer = self.client.runs().read_log(self.request.clone()).await?;
-                self.reconnect.answered();
-                self.stream.insert(answer.into_inner())
-            }
-        };
-        stream.message().await
+        if self.stream.is_none() {
+            let answer = self.client.runs().read_log(self.request.clone()).await?;
+            self.reconnect.answered();
+            self.stream = Some(answer.into_inner());
+        }
+        match &mut self.stream {
+            Some(stream) => stream.message().await,
+            None => Ok(None),
+        }
     }
 
     fn remember(&mut self, chunk: &LogChunk) {

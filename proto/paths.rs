@@ -145,6 +145,12 @@ impl Paths {
         Ok(Self { socket, short_socket: None, ..self })
     }
 
+    /// The socket, when it is not the one that the state directory implies.
+    pub fn explicit_socket(&self) -> Option<&Path> {
+        let implied = self.short_socket.is_some() || self.socket == self.state_dir.join("spindled.sock");
+        (!implied).then_some(self.socket.as_path())
+    }
+
     /// The log of a daemon that runs in the background.
     pub fn log(&self) -> PathBuf {
         self.state_dir.join("spindled.log")

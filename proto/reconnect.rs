@@ -69,13 +69,10 @@ impl Reconnect {
             return Err(status);
         }
         let now = Instant::now();
-        let lost_at = match self.lost_at {
-            Some(lost_at) => lost_at,
-            None => {
-                (self.notice)(Notice::Lost);
-                *self.lost_at.insert(now)
-            }
-        };
+        if self.lost_at.is_none() {
+            (self.notice)(Notice::Lost);
+        }
+        let lost_at = *self.lost_at.get_or_insert(now);
         if now + self.pause > lost_at + self.patience {
             return Err(status);
         }

@@ -47,16 +47,16 @@ impl EventWatch {
     }
 
     async fn receive(&mut self) -> Result<Option<Event>, Status> {
-        let stream = match &mut self.stream {
-            Some(stream) => stream,
-            None => {
-                self.anchor().await?;
-                let answer = self.client.runs().watch_events(self.request.clone()).await?;
-                self.reconnect.answered();
-                self.stream.insert(answer.into_inner())
-            }
-        };
-        stream.message().await
+        if self.stream.is_none() {
+            self.anchor().await?;
+            let answer = self.client.runs().watch_events(self.request.clone()).await?;
+            self.reconnect.answered();
+            self.stream = Some(answer.into_inner());
+        }
+        match &mut self.stream {
+            Some(stream) => stream.message().await,
+            None => Ok(None),
+        }
     }
 
     /// "From now on" is given a number at once: a cut before the first event

@@ -145,7 +145,9 @@ impl Engine {
 
     /// The time now, by the engine's clock.
     pub fn now(&self) -> Timestamp {
-        self.shared.clock.now()
+        // The store keeps microseconds: what is told live and what is read later must be alike.
+        let now = self.shared.clock.now();
+        Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
     }
 
     /// The follower of logs.
@@ -167,7 +169,7 @@ impl Engine {
         let permit = shared.store.reserve().await?;
         let (result, done) = {
             let mut core = self.core();
-            let mut tx = Tx::new(&mut core, &shared.store, &shared.files, &*shared.hooks, shared.clock.now());
+            let mut tx = Tx::new(&mut core, &shared.store, &shared.files, &*shared.hooks, self.now());
             let result = change(&mut tx)?;
             (result, tx.commit(permit, &shared.log, &shared.commits))
         };

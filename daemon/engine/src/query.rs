@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::core::{Active, Seen, Stored};
 use crate::engine::{Engine, RunError};
 use crate::event::Events;
-use crate::run::tables::{ByKind, ByLabel, ByStatus, PackedRow, RunRow, Runs};
+use crate::run::tables::{self, ByKind, ByLabel, ByStatus, PackedRow, Payload, RunRow, Runs};
 use crate::run::{IdPrefix, LeaseKey, Run, RunId, RunState, Start, Status, Step, Turn};
 use crate::store::{Order, Store, StoreError};
 
@@ -133,16 +133,14 @@ impl Engine {
     /// A run with all that is recorded of it.
     pub async fn detail(&self, run: RunId) -> Result<RunDetail, RunError> {
         let directory = self.files().run(run);
-        {
-            let core = self.core();
-            if let Some(active) = core.runs.get(&run) {
-                return Ok(RunDetail {
-                    run: active.run.clone(),
-                    start: active.start.as_ref().clone(),
-                    steps: active.steps.iter().map(|stored| stored.step.clone()).collect(),
-                    directory,
-                });
+        if let Some((mut detail, output)) = self.active_detail(run, &directory) {
+            // Just ended, and not yet gone from memory.
+            if let Some(output) = output {
+                let files = self.files().clone();
+                let read = tokio::task::spawn_blocking(move || tables::read_payload(run, "output", Some(&output), &files));
+                detail.run.output = read.await.map_err(|_| RunError::Closed)??;
             }
+            return Ok(detail);
         }
         let row = self.row(run).await?;
         let files = self.files().clone();
@@ -155,6 +153,18 @@ impl Engine {
             Ok::<_, RunError>(RunDetail { run: record, start, steps, directory })
         });
         read.await.map_err(|_| RunError::Closed)?
+    }
+
+    fn active_detail(&self, run: RunId, directory: &Path) -> Option<(RunDetail, Option<Payload>)> {
+        let core = self.core();
+        let active = core.runs.get(&run)?;
+        let detail = RunDetail {
+            run: active.run.clone(),
+            start: active.start.as_ref().clone(),
+            steps: active.steps.iter().map(|stored| stored.step.clone()).collect(),
+            directory: directory.to_owned(),
+        };
+        Some((detail, active.output.clone()))
     }
 
     /// The directory of an attempt at a step.

@@ -382,7 +382,8 @@ impl<'a> Tx<'a> {
         self.core.approvals.retain(|_, approval| approval.run != id);
         self.core.kept += 1;
         self.release_followers(&run);
-        self.answer_parent(&run);
+        let output = self.core.runs.get(&id).and_then(|active| small_output(active.output.as_ref()?));
+        self.answer_parent(&run, output.as_ref());
         self.start_hooks(&run);
     }
 
@@ -429,14 +430,20 @@ impl<'a> Tx<'a> {
     }
 
     /// A child's end is the outcome of its parent's step.
-    fn answer_parent(&mut self, child: &Run) {
+    fn answer_parent(&mut self, child: &Run, output: Option<&Value>) {
         let Origin::Parent { run: parent, step } = &child.origin else { return };
         let Some(active) = self.core.runs.get_mut(parent) else { return };
         let waits = matches!(&active.run.state, RunState::Waiting { on: Wait::Child { run } } if *run == child.id);
-        if let Some(stored) = active.steps.iter_mut().rfind(|s| !s.step.archived && s.step.name == *step) {
-            stored.finish(self.now, StepState::Succeeded, Some(child_outcome(child)), None);
+        let waiting = |stored: &&mut Stored| {
+            let step = &stored.step;
+            !step.archived && step.kind == StepKind::Child && step.state == StepState::Running
+        };
+        if let Some(stored) = active.steps.iter_mut().filter(waiting).find(|stored| stored.step.name == *step) {
+            stored.finish(self.now, StepState::Succeeded, Some(child_outcome(child, output)), None);
             let key = (parent.0, u64::from(stored.step.ordinal));
             self.batch.put::<Steps>(&key, &stored.row);
+            // A parent that does not wait at the moment is to look at it as well.
+            self.dirty.insert(*parent);
         }
         if waits {
             let _ = self.transition(*parent, RunEvent::Woken);
@@ -542,9 +549,13 @@ fn finished(run: &Run) -> Value {
     })
 }
 
+/// What a run returned, if that is small enough to be kept in its record.
+fn small_output(output: &Payload) -> Option<Value> {
+    serde_json::from_slice(output.inline.as_deref()?).ok()
+}
+
 /// What a parent's step is told of a child's end.
-fn child_outcome(child: &Run) -> Value {
-    let output = child.output.as_ref().filter(|output| output.to_string().len() <= 1024);
+pub(crate) fn child_outcome(child: &Run, output: Option<&Value>) -> Value {
     json!({
         "run": child.id,
         "state": child.state.word(),

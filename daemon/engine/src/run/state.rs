@@ -282,6 +282,16 @@ pub(crate) fn step(state: &RunState, event: RunEvent, begun: bool) -> Result<(Ru
     use RunState as S;
     let refused = |wanted| Err(Refused { state: state.word(), wanted });
     let finish = |state| Ok((state, vec![Effect::Finish]));
+    let returned = |verdict| match verdict {
+        Verdict::Succeed => finish(S::Succeeded),
+        Verdict::Fail(failure) => finish(S::Failed { failure }),
+        Verdict::Hold(failure) => finish(S::Interrupted { failure }),
+        Verdict::GoOn(_) => Ok((S::Queued { until: Turn::Slot }, vec![Effect::ClearLastFailure])),
+        Verdict::Retry { at, .. } => {
+            let effects = vec![Effect::ClearLastFailure, Effect::AlarmAt(at)];
+            Ok((S::Queued { until: Turn::Retry { at } }, effects))
+        }
+    };
     match (state, event) {
         (S::Queued { until: Turn::Slot }, RunEvent::Admitted) => Ok((S::Running { ending: None }, vec![Effect::Run])),
         (S::Queued { until: Turn::After }, RunEvent::PredecessorsDone)
@@ -312,16 +322,10 @@ pub(crate) fn step(state: &RunState, event: RunEvent, begun: bool) -> Result<(Ru
         (S::Running { ending: Some(ending) }, RunEvent::Returned(_)) => {
             finish(S::Canceled { failure: ending.failure() })
         }
-        (S::Running { ending: None }, RunEvent::Returned(verdict)) => match verdict {
-            Verdict::Succeed => finish(S::Succeeded),
-            Verdict::Fail(failure) => finish(S::Failed { failure }),
-            Verdict::Hold(failure) => finish(S::Interrupted { failure }),
-            Verdict::GoOn(_) => Ok((S::Queued { until: Turn::Slot }, vec![Effect::ClearLastFailure])),
-            Verdict::Retry { at, .. } => {
-                let effects = vec![Effect::ClearLastFailure, Effect::AlarmAt(at)];
-                Ok((S::Queued { until: Turn::Retry { at } }, effects))
-            }
-        },
+        // A workflow may also give up a wait, or fail at it, before it has a slot again.
+        (S::Running { ending: None } | S::Waiting { .. }, RunEvent::Returned(verdict)) => returned(verdict),
+        (S::Queued { until: Turn::Slot }, RunEvent::Returned(verdict)) if begun => returned(verdict),
+
 
         (S::Failed { .. } | S::Canceled { .. } | S::Interrupted { .. }, RunEvent::Resumed) => {
             Ok((S::Queued { until: Turn::Slot }, vec![Effect::Unpack, Effect::ClearLastFailure]))

@@ -399,7 +399,7 @@ impl StartRow {
     }
 }
 
-fn read_payload<T: DeserializeOwned>(
+pub(crate) fn read_payload<T: DeserializeOwned>(
     run: RunId,
     what: &'static str,
     payload: Option<&Payload>,
