@@ -169,6 +169,9 @@ pub(crate) fn status_reason(status: &Status) -> String {
     if is_gone(status) {
         return "NO_DAEMON".to_owned();
     }
+    if is_late(status) {
+        return "DAEMON_SILENT".to_owned();
+    }
     info(status).map_or_else(|| format!("{:?}", status.code()), |info| info.reason)
 }
 
@@ -181,14 +184,19 @@ fn is_gone(status: &Status) -> bool {
     is_cut(status) && info(status).is_none()
 }
 
+/// Our deadline passed without an answer.
+fn is_late(status: &Status) -> bool {
+    matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded) && info(status).is_none()
+}
+
 fn words(status: &Status) -> String {
     if is_gone(status) {
         return "the daemon went away and did not come back".to_owned();
     }
+    if is_late(status) {
+        return "the daemon did not answer in time".to_owned();
+    }
     match status.code() {
-        Code::Cancelled | Code::DeadlineExceeded if info(status).is_none() => {
-            "the daemon did not answer in time".to_owned()
-        }
         Code::Unimplemented if status.message().is_empty() => "the daemon does not know this call".to_owned(),
         code if status.message().is_empty() => code.description().to_owned(),
         _ => clean(status.message()),
@@ -196,7 +204,7 @@ fn words(status: &Status) -> String {
 }
 
 fn status_exit(status: &Status) -> Exit {
-    if is_gone(status) {
+    if is_gone(status) || is_late(status) {
         return Exit::NO_DAEMON;
     }
     match status_reason(status).as_str() {
@@ -219,6 +227,9 @@ fn status_exit(status: &Status) -> Exit {
 fn status_hint(status: &Status) -> Option<String> {
     if is_gone(status) {
         return Some("see `spindle daemon status`; `spindle daemon start` starts it".to_owned());
+    }
+    if is_late(status) {
+        return Some("look at `spindle daemon logs`".to_owned());
     }
     let info = info(status)?;
     if let Some(hint) = info.metadata.get("hint") {

@@ -14,6 +14,7 @@ use crate::error::{CtlError, calling, status_reason};
 use crate::exit::{Exit, outcome};
 use crate::show::Out;
 use crate::show::run::{RunView, verdict};
+use crate::show::text::clean;
 
 /// How often a queued run is asked whether it has a process by now.
 const FIRST_PROCESS: Duration = Duration::from_millis(250);
@@ -76,6 +77,18 @@ impl FollowArgs {
         let ended = unless_interrupted(&run.id, work).await?;
         finished(app.out, &ended)
     }
+}
+
+/// The whole id of a run. A beginning that fits one run now may fit two by the
+/// time a call is made again after a cut.
+pub(crate) async fn whole_id(client: &Client, id: &str, verb: &str) -> Result<String, CtlError> {
+    const WHOLE: usize = 36;
+    if id.len() == WHOLE {
+        return Ok(id.to_owned());
+    }
+    let answer = client.runs().get_run(GetRunRequest { run: id.to_owned() }).await;
+    let run = answer.map_err(calling(format!("{verb} run {}", clean(id))))?.into_inner().run;
+    Ok(run.map_or_else(|| id.to_owned(), |run| run.id))
 }
 
 /// Waits for a run's end, whatever becomes of the daemon.

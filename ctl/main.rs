@@ -31,10 +31,10 @@ use crate::app::App;
 use crate::cli::Cli;
 use crate::error::CtlError;
 use crate::exit::Exit;
-use crate::show::Out;
+use crate::show::{ColorChoice, Out};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
     let out = Out::new(cli.global.json, cli.global.quiet, cli.global.color);
     let exit = perform(cli, out).unwrap_or_else(|error| {
         let exit = error.exit();
@@ -45,6 +45,21 @@ fn main() -> ExitCode {
         exit
     });
     exit.into()
+}
+
+/// Ends the program over a command line that makes no sense, or after the help
+/// that was asked for. A program that asked for JSON gets it here too.
+fn refuse(error: &clap::Error) -> ! {
+    let wants_json = std::env::args_os().take_while(|word| word != "--").any(|word| word == "--json");
+    if wants_json && error.use_stderr() {
+        let text = error.render().to_string();
+        let message = text.lines().take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+        let message = message.trim_start_matches("error: ").to_owned();
+        let hint = "`spindle help` and --help explain every command";
+        Out::new(true, false, ColorChoice::Never).error(&CtlError::Usage { message, hint });
+        std::process::exit(error.exit_code());
+    }
+    error.exit()
 }
 
 fn perform(cli: Cli, out: Out) -> Result<Exit, CtlError> {

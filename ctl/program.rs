@@ -19,11 +19,8 @@ fn spindled() -> PathBuf {
 pub(crate) fn run_spindled(app: &App, arguments: &[&str]) -> Result<Exit, CtlError> {
     let program = spindled();
     let mut command = Command::new(&program);
-    // As resolved here, with --socket: both programs mean the same places.
-    command
-        .args(arguments)
-        .env("SPINDLE_STATE_DIR", &app.paths.state_dir)
-        .env("SPINDLE_CONFIG", &app.paths.config);
+    // It inherits the variables; --socket it could not know.
+    command.args(arguments);
     if let Some(socket) = app.paths.explicit_socket() {
         command.env("SPINDLE_SOCKET", socket);
     }

@@ -106,7 +106,9 @@ async fn signs_of_life<E: Display>(
         beat.tick().await;
         match probe().await {
             Ok(()) => ping(),
-            Err(error) => tracing::error!(%error, "no sign of life for the service manager: the probe failed"),
+            Err(error) => {
+                tracing::error!(%error, "no sign of life for the service manager: the probe failed")
+            }
         }
     }
 }

@@ -145,9 +145,11 @@ impl Client {
         DaemonServiceClient::with_interceptor(self.channel.clone(), Stamp)
     }
 
-    /// Who the daemon is, and how.
+    /// Who the daemon is, and how: at once, or it is not well.
     pub async fn info(&self) -> Result<DaemonInfo, Status> {
-        Ok(self.daemon().get_info(GetInfoRequest {}).await?.into_inner())
+        let mut request = Request::new(GetInfoRequest {});
+        request.set_timeout(CONNECT_LIMIT);
+        Ok(self.daemon().get_info(request).await?.into_inner())
     }
 
     /// Starts a run. The request's id makes it safe to ask again when the
@@ -229,5 +231,22 @@ fn classify(socket: &Path, error: tonic::transport::Error) -> ConnectError {
         }
         io::ErrorKind::PermissionDenied => ConnectError::Denied { socket, source },
         _ => ConnectError::Foreign { socket, source: error },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::v1::run_template::Workflow;
+    use crate::v1::{ExecSpec, RunTemplate};
+
+    #[test]
+    fn an_argument_of_ten_megabytes_is_refused_before_it_is_sent() {
+        let exec = ExecSpec { argv: vec![vec![b'x'; 10_000_000]], ..ExecSpec::default() };
+        let template = RunTemplate { workflow: Some(Workflow::Exec(exec)), options: None };
+        let request = StartRunRequest { request_id: "1".into(), template: Some(template) };
+        let words = check_size(&request).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(words.starts_with("the request has 10000") && words.contains("4194304"), "{words}");
+        assert!(check_size(&StartRunRequest::default()).is_ok());
     }
 }

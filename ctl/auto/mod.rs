@@ -4,6 +4,7 @@ mod show;
 
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -12,7 +13,7 @@ use spindle_client::v1::{
     CheckRepositoryRequest, GetLoopRequest, InitRepositoryRequest, KillLoopRequest, LoopLogChunk, LoopStatus,
     ReadLoopLogRequest, StartLoopRequest, StopLoopRequest,
 };
-use tokio::time::sleep;
+use tokio::time::timeout;
 use tonic::{Response, Status, Streaming};
 
 use crate::app::App;
@@ -23,6 +24,9 @@ use crate::follow::{FollowArgs, unless_interrupted};
 use crate::show::Out;
 use crate::show::text::{clean, clean_bytes};
 use crate::start::{StartArgs, fresh_request_id};
+
+/// How long the rest of a loop's log may take once the loop has ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AutoCommand {
@@ -215,15 +219,22 @@ impl LoopArgs {
 async fn follow_log(app: &App, client: &Client, repo: Vec<u8>, run: &str) -> Result<(), CtlError> {
     // From here on, not what earlier loops wrote.
     let request = ReadLoopLogRequest { repo, iteration: None, tail: Some(0), follow: true };
-    tokio::select! {
-        copied = copy_log(app, client, request) => copied,
-        ended = crate::follow::wait(app, client, run) => {
-            ended?;
-            // What was written last may still be on its way.
-            sleep(std::time::Duration::from_millis(200)).await;
-            Ok(())
+    let mut copied = Box::pin(async {
+        match copy_log(app, client, request).await {
+            // A log that cannot be read is no reason to stop waiting.
+            Err(error @ CtlError::Call { .. }) => {
+                app.out.error(&error);
+                Ok(())
+            }
+            result => result,
         }
-    }
+    });
+    tokio::select! {
+        result = &mut copied => return result,
+        ended = crate::follow::wait(app, client, run) => ended?,
+    };
+    // The log ends with the loop, but for what is still on its way.
+    timeout(LAST_WORDS, copied).await.unwrap_or(Ok(()))
 }
 
 async fn log(app: &App, client: &Client, request: ReadLoopLogRequest) -> Result<Exit, CtlError> {

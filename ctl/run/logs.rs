@@ -7,7 +7,7 @@ use spindle_client::{Client, LogReader};
 use crate::app::App;
 use crate::error::{CtlError, calling};
 use crate::exit::Exit;
-use crate::follow::unless_interrupted;
+use crate::follow::{unless_interrupted, whole_id};
 use crate::parse;
 
 const AFTER_HELP: &str = "\
@@ -52,7 +52,7 @@ impl LogsArgs {
     pub(crate) async fn perform(self, app: &App, client: Client) -> Result<Exit, CtlError> {
         let stream = if self.stderr { LogStream::Stderr } else { LogStream::Stdout };
         let request = ReadLogRequest {
-            run: self.id.clone(),
+            run: whole_id(&client, &self.id, "read the log of").await?,
             step: self.step.unwrap_or_default(),
             attempt: self.attempt.unwrap_or(0),
             stream: stream.into(),

@@ -15,7 +15,7 @@ use tonic::Status;
 use crate::app::App;
 use crate::error::{CtlError, calling};
 use crate::exit::Exit;
-use crate::follow::{FollowArgs, finished, unless_interrupted, wait};
+use crate::follow::{FollowArgs, finished, unless_interrupted, wait, whole_id};
 use crate::show::run::{DetailView, RunView, detail, state_word};
 use crate::start::fresh_request_id;
 
@@ -167,7 +167,8 @@ impl IdsArgs {
         unless_interrupted(&all, async {
             let mut exit = Exit::DONE;
             for id in &self.ids {
-                let run = wait(app, client, id).await?;
+                let id = whole_id(client, id, "wait for").await?;
+                let run = wait(app, client, &id).await?;
                 exit = exit.and(finished(app.out, &run)?);
             }
             Ok(exit)

@@ -7,6 +7,7 @@ use spindle_client::{Client, EventWatch};
 use crate::app::App;
 use crate::error::{CtlError, calling};
 use crate::exit::Exit;
+use crate::follow::whole_id;
 use crate::show::Out;
 use crate::show::run::EventView;
 use crate::show::table::{Tone, short_id};
@@ -47,11 +48,15 @@ pub(crate) struct WatchArgs {
 
 impl WatchArgs {
     pub(crate) async fn perform(self, app: &App, client: Client) -> Result<Exit, CtlError> {
+        let run = match &self.id {
+            Some(id) => whole_id(&client, id, "watch").await?,
+            None => String::new(),
+        };
         let request = WatchEventsRequest {
             after: self.after.unwrap_or_default(),
             from_seq: self.from,
-            until_finished: self.id.is_some(),
-            run: self.id.unwrap_or_default(),
+            until_finished: !run.is_empty(),
+            run,
             types: self.types,
         };
         let mut watch = EventWatch::new(client, request, app.wait_patiently());

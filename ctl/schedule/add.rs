@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use spindle_client::Client;
 use spindle_client::client::check_size;
@@ -62,9 +62,6 @@ pub(crate) struct AddArgs {
     /// A name, to be unique
     name: String,
 
-    #[command(flatten)]
-    when: WhenArgs,
-
     /// What to do while its last run has not ended [default: skip]
     #[arg(long, value_enum, value_name = "WHAT")]
     overlap: Option<OverlapChoice>,
@@ -81,19 +78,23 @@ pub(crate) struct AddArgs {
     #[arg(long)]
     replace: bool,
 
+    // After the others: its heading holds for all that follow.
+    #[command(flatten)]
+    when: WhenArgs,
+
     #[command(subcommand)]
     what: What,
 }
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "When (one of these)")]
+#[command(next_help_heading = "When (one of these)", group(ArgGroup::new("when").required(true)))]
 struct WhenArgs {
     /// Cron expression: five fields, six with seconds, or such as @daily
-    #[arg(long, value_name = "EXPR", group = "when", required = true)]
+    #[arg(long, value_name = "EXPR", group = "when")]
     cron: Option<String>,
 
     /// Time zone of the cron expression, such as Europe/Berlin [default: the daemon's]
-    #[arg(long, value_name = "ZONE", requires = "cron")]
+    #[arg(long, value_name = "ZONE", conflicts_with_all = ["every", "at", "on"])]
     tz: Option<String>,
 
     /// Every so often
@@ -101,7 +102,7 @@ struct WhenArgs {
     every: Option<Duration>,
 
     /// Fire later by a random part of this
-    #[arg(long, value_name = "DURATION", requires = "every", value_parser = parse::duration)]
+    #[arg(long, value_name = "DURATION", conflicts_with_all = ["cron", "at", "on"], value_parser = parse::duration)]
     jitter: Option<Duration>,
 
     /// Once, at this time, or after such as +10m
@@ -113,7 +114,7 @@ struct WhenArgs {
     on: Option<String>,
 
     /// What the event must look like, as a JSON object
-    #[arg(long, value_name = "JSON", requires = "on", value_parser = json_object)]
+    #[arg(long, value_name = "JSON", conflicts_with_all = ["cron", "every", "at"], value_parser = json_object)]
     filter: Option<String>,
 }
 

@@ -291,6 +291,9 @@ fn what_makes_no_sense_is_2() {
         assert_eq!(output(&home, command).status.code(), Some(2), "{command:?}");
     }
     assert!(story.world().starts.is_empty());
+    let fault = json(&output(&home, &["--json", "run", "frobnicate"]).stderr);
+    assert_eq!(fault["error"]["reason"], "USAGE");
+    assert!(fault["error"]["message"].as_str().unwrap().contains("frobnicate"), "{fault}");
 }
 
 #[test]

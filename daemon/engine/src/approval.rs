@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::run::RunId;
+use crate::core::Active;
+use crate::run::{RunId, StepKind, StepState};
 
 /// What a person is asked, and what was decided. Stored as the value of its step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,4 +50,12 @@ pub struct Decision {
     /// Why, in their words.
     #[serde(default)]
     pub comment: String,
+}
+
+/// The approvals that a run waits for, by its steps.
+pub(crate) fn waiting_approvals(active: &Active) -> Vec<Approval> {
+    let steps = active.steps.iter().map(|stored| &stored.step);
+    let waiting =
+        steps.filter(|step| step.kind == StepKind::Approval && step.state == StepState::Running && !step.archived);
+    waiting.filter_map(|step| serde_json::from_value(step.request.clone()?).ok()).collect()
 }

@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use crate::context::RunContext;
 use crate::core::Seen;
-use crate::engine::Engine;
+use crate::engine::{Engine, too_large};
 use crate::failure::{Failure, FailureKind};
+use crate::files::VALUE_LIMIT;
 use crate::run::tables::{PackedRow, Spill, StepRow, to_json};
 use crate::run::{OnInterrupt, Run, RunEvent, RunId, Start, Verdict};
 
@@ -41,12 +42,14 @@ pub(crate) async fn drive(engine: Engine, run: RunId, seen: tokio::sync::watch::
         }
     }
     let (output, outcome) = match result {
+        Ok(value) if to_json(&value).len() as u64 > VALUE_LIMIT => (None, Err(too_large("what the workflow returned"))),
         Ok(value) => (Some(value), Ok(())),
         Err(mut failure) => {
             failure.shorten(Failure::LONGEST);
             (None, Err(failure))
         }
     };
+    let outcome = outcome.map_err(|failure| context.asked_to_end().unwrap_or(failure));
     let verdict = verdict(&engine, run, &start, outcome.clone());
     if !matches!(verdict, Verdict::GoOn(_)) {
         settle(&engine, run, &start, outcome).await;
@@ -123,7 +126,11 @@ async fn conclude(engine: &Engine, run: RunId, output: Option<Value>, verdict: V
         let output = output.map(|output| files.spill(run, to_json(&output), 512)).transpose()?;
         Ok::<_, crate::store::StoreError>((packed.pack(run, &files)?, output))
     });
-    let (packed, output) = made.await.map_err(Failure::internal)?.map_err(Failure::internal)?;
+    let (packed, output) = made.await.map_err(Failure::internal)?.map_err(|error| {
+        // Without these files the run cannot end: a new daemon tries again when there is room.
+        engine.report_store_failure(&error);
+        error
+    })?;
     let done = engine.transact(|tx| {
         let Some(active) = tx.core.runs.get_mut(&run) else { return Ok::<_, Failure>(()) };
         active.packed = Some(packed);

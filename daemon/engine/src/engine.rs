@@ -16,13 +16,13 @@ use crate::core::commit::{self, Commit};
 use crate::core::{Core, NewRun, StartError, Stored, Tx, digest_of};
 use crate::drive::drive;
 use crate::event::{EventLog, EventStream, Token, WatchError};
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, cut};
 use crate::files::{RunFiles, VALUE_LIMIT};
 use crate::logs::LogHub;
-use crate::process::{Exit, Process, Supervisor};
-use crate::run::tables::{StartRow, StepRow, to_json};
+use crate::process::{Process, Supervisor};
+use crate::run::tables::{INLINE_LIMIT, START_LIMIT, StepRow, to_json, StartRow};
 use crate::run::{
-    Ending, LeaseKey, Refused, Run, RunEvent, RunId, RunState, Start, StartRun, Step, StepKind, StepState,
+    Ending, LeaseKey, Refused, Run, RunEvent, RunId, RunState, Start, StartRun, Step, StepState, Turn,
 };
 use crate::settings::Settings;
 use crate::store::{Stats, Store, StoreError};
@@ -191,7 +191,7 @@ impl Engine {
     /// Checks a request and puts what is large into files, before any lock is taken.
     pub(crate) async fn prepare(&self, start: StartRun) -> Result<NewRun, StartError> {
         let shared = Arc::clone(&self.shared);
-        let large = to_json(&start.spec).len() > crate::run::tables::INLINE_LIMIT;
+        let large = to_json(&start.spec).len().max(to_json(&start.options).len()) > START_LIMIT;
         let now = self.now();
         if large {
             let made = tokio::task::spawn_blocking(move || new_run(&shared.registry, &shared.files, start, now));
@@ -208,15 +208,18 @@ impl Engine {
 
     /// Asks a run to end by the stop ladder of its processes.
     pub async fn cancel(&self, run: RunId, reason: &str) -> Result<(), RunError> {
-        self.end(run, Ending { kill: false, reason: reason.to_owned() }).await
+        self.end(run, false, reason).await
     }
 
     /// Ends a run and its processes at once.
     pub async fn kill(&self, run: RunId, reason: &str) -> Result<(), RunError> {
-        self.end(run, Ending { kill: true, reason: reason.to_owned() }).await
+        self.end(run, true, reason).await
     }
 
-    async fn end(&self, run: RunId, ending: Ending) -> Result<(), RunError> {
+    async fn end(&self, run: RunId, kill: bool, reason: &str) -> Result<(), RunError> {
+        let mut reason = reason.to_owned();
+        cut(&mut reason, Failure::LONGEST);
+        let ending = Ending { kill, reason };
         if self.active(run).is_none() {
             let state = self.record(run).await?.state;
             return Err(Refused { state: state.word(), wanted: "canceled" }.into());
@@ -226,6 +229,18 @@ impl Engine {
 
     pub(crate) async fn transition(&self, run: RunId, event: RunEvent) -> Result<(), RunError> {
         self.transact(|tx| Ok(tx.transition(run, event)?)).await
+    }
+
+    /// Begins the attempt that waits for this time.
+    pub(crate) async fn retry_now(&self, run: RunId, at: Timestamp) -> Result<(), RunError> {
+        let waiting = RunState::Queued { until: Turn::Retry { at } };
+        self.transact(|tx| {
+            if tx.core.runs.get(&run).is_some_and(|active| active.run.state == waiting) {
+                tx.transition(run, RunEvent::RetryDue)?;
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Goes on with a run that ended without success: finished steps keep their values.
@@ -277,15 +292,22 @@ impl Engine {
     pub async fn decide(&self, id: Uuid, verdict: Verdict, by: &str, comment: &str) -> Result<Approval, RunError> {
         self.transact(|tx| {
             let mut approval = tx.core.approvals.remove(&id).ok_or(RunError::NoApproval(id))?;
-            let comment = comment.chars().take(500).collect();
-            let decision = Decision { verdict, at: tx.now, by: by.to_owned(), comment };
+            let (mut by, mut comment) = (by.to_owned(), comment.to_owned());
+            cut(&mut by, 200);
+            cut(&mut comment, 1000);
+            let decision = Decision { verdict, at: tx.now, by, comment };
             tx.event(Some(approval.run), "approval.decided", json!({ "approval": id, "decision": decision }));
             approval.decision = Some(decision);
             let (run, step, now) = (approval.run, approval.step.clone(), tx.now);
             let value = json!(approval);
-            tx.change_step(run, &step, |step| step.finish(now, StepState::Succeeded, Some(value), None));
-            // A run that is being canceled no longer waits.
+            tx.change_step(run, &step, |step| {
+                step.finish(now, StepState::Succeeded, Some(value), None);
+                // The value says it all again, and a row has no room for both.
+                step.request = None;
+            });
+            // A run that is being canceled, or is at work beside, does not wait: it is to look at it.
             let _ = tx.transition(run, RunEvent::Woken);
+            tx.touch(run);
             Ok(approval)
         })
         .await
@@ -447,16 +469,20 @@ impl Engine {
     }
 
     /// A step with its row: large values are in files when this resolves.
-    pub(crate) async fn store_values(&self, run: RunId, step: Step) -> Result<Stored, StoreError> {
+    pub(crate) async fn store_values(&self, run: RunId, step: Step) -> Result<Stored, Failure> {
         let files = self.shared.files.clone();
         let length = |json: &Option<serde_json::Value>| json.as_ref().map_or(0, |json| to_json(json).len());
-        if length(&step.request).max(length(&step.value)) <= crate::run::tables::INLINE_LIMIT {
+        let length = length(&step.request).max(length(&step.value));
+        if length <= INLINE_LIMIT {
             return Ok(Stored { row: StepRow::small(&step), step });
         }
+        if length as u64 > VALUE_LIMIT {
+            return Err(too_large(&format!("the value of step {:?}", step.name)));
+        }
         let made = tokio::task::spawn_blocking(move || {
-            Ok(Stored { row: StepRow::new(run, &step, &files)?, step })
+            Ok::<_, StoreError>(Stored { row: StepRow::new(run, &step, &files)?, step })
         });
-        made.await.map_err(|_| StoreError::Closed)?
+        Ok(made.await.map_err(|_| StoreError::Closed)??)
     }
 
     /// Lets the sign of life of a run be looked up.
@@ -485,16 +511,6 @@ impl Engine {
             attempt.pid = pid;
         }
     }
-
-    /// Takes over how a process ended into the record of its run; stored with the step.
-    pub(crate) fn note_exit(&self, run: RunId, step: &str, exit: &Exit) {
-        let mut core = self.core();
-        let Some(active) = core.runs.get_mut(&run) else { return };
-        active.run.usage.add(crate::context::usage(exit));
-        if active.step(step).is_some_and(|step| step.kind == StepKind::Process) {
-            (active.run.exit_code, active.run.signal) = crate::context::codes(exit);
-        }
-    }
 }
 
 /// The leases that a workflow asks for, if it accepts the spec.
@@ -504,6 +520,11 @@ fn leases_of(registry: &Registry, kind: &str, spec: &serde_json::Value) -> Resul
         return Err(StartError::UnknownWorkflow { kind: kind.to_owned(), known });
     };
     workflow.check(spec).map_err(StartError::Refused)
+}
+
+/// What is larger could be written, but would not be read back.
+pub(crate) fn too_large(what: &str) -> Failure {
+    Failure::new(FailureKind::Invalid, format!("{what} is larger than {VALUE_LIMIT} bytes"))
 }
 
 /// Checks a request and makes the records of it.
@@ -516,8 +537,7 @@ pub(crate) fn new_run(
     let StartRun { request_id, kind, spec, options, origin, lineage, refuse_if_held } = start;
     crate::limits::check(request_id.as_deref(), &options).map_err(StartError::Refused)?;
     if to_json(&spec).len() as u64 > VALUE_LIMIT {
-        let text = format!("the spec is larger than {VALUE_LIMIT} bytes");
-        return Err(StartError::Refused(Failure::new(FailureKind::Invalid, text)));
+        return Err(StartError::Refused(too_large("the spec")));
     }
     let mut leases = leases_of(registry, &kind, &spec)?;
     leases.extend(options.leases.iter().cloned());

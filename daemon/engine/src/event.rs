@@ -231,10 +231,10 @@ impl EventStream {
                     .map_err(|_| WatchError::Closed)??
             }
         };
-        match events.last() {
-            Some(event) => self.next = event.seq + 1,
-            // Trimmed between the two looks.
-            None => return Err(WatchError::Expired { wanted: self.next, oldest: self.log.oldest() }),
+        match (events.first(), events.last()) {
+            (Some(first), Some(last)) if first.seq == self.next => self.next = last.seq + 1,
+            // Trimmed between the two looks, in whole or in part.
+            _ => return Err(WatchError::Expired { wanted: self.next, oldest: self.log.oldest() }),
         }
         Ok(events)
     }

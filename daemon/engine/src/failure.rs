@@ -110,16 +110,16 @@ impl fmt::Display for FailureKind {
 }
 
 impl Failure {
-    /// The longest message and the longest hint that are stored, in bytes.
+    /// The longest message and the longest hint that are stored, in bytes of JSON.
     pub const LONGEST: usize = 600;
 
     /// Cuts message and hint to a length, so that every record fits its row.
     pub(crate) fn shorten(&mut self, bytes: usize) {
         for text in std::iter::once(&mut self.message).chain(self.hint.as_mut()) {
-            if text.len() > bytes {
-                text.truncate(text.floor_char_boundary(bytes));
-                text.push('…');
-            }
+            cut(text, bytes);
+        }
+        if let FailureKind::Other(word) = &mut self.kind {
+            cut(word, 60);
         }
     }
 
@@ -138,6 +138,23 @@ impl Failure {
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+}
+
+/// Cuts a text to a number of bytes as JSON has it, where a control character takes six.
+pub(crate) fn cut(text: &mut String, bytes: usize) {
+    let mut length = 0;
+    for (place, char) in text.char_indices() {
+        length += match char {
+            '"' | '\\' | '\n' | '\r' | '\t' => 2,
+            char if char.is_ascii_control() => 6,
+            char => char.len_utf8(),
+        };
+        if length > bytes {
+            text.truncate(place);
+            text.push('…');
+            return;
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::run::RunId;
 use crate::run::tables::{Payload, Spill};
-use crate::store::{BlobId, Blobs, StoreError};
+use crate::store::{BlobId, Blobs, MAX_BLOB_BYTES, StoreError};
 
 /// Largest spec, and largest value of a step, in bytes of JSON.
 pub(crate) const VALUE_LIMIT: u64 = 16 * 1024 * 1024;
@@ -79,7 +79,7 @@ impl Spill for RunFiles {
         }
         let Some(sha256) = &payload.sha256 else { return Ok(Vec::new()) };
         let id: BlobId = sha256.parse().map_err(|_| format!("{sha256:?} names no file"))?;
-        let mut bytes = self.blobs.read(&id, VALUE_LIMIT + 16).map_err(|error| error.to_string())?;
+        let mut bytes = self.blobs.read(&id, MAX_BLOB_BYTES).map_err(|error| error.to_string())?;
         if !bytes.starts_with(run.0.as_bytes()) {
             return Err(format!("file {sha256} belongs to another run"));
         }

@@ -22,6 +22,9 @@ pub(crate) fn check(request_id: Option<&str>, options: &StartOptions) -> Result<
     if options.name.len() > 200 || options.name.chars().any(char::is_control) {
         return invalid("a name has at most 200 bytes and no control characters".to_owned());
     }
+    if options.labels.len() > 64 {
+        return invalid(format!("{} labels; a run can have at most 64", options.labels.len()));
+    }
     let mut labels = 0;
     for (key, value) in &options.labels {
         labels += key.len() + value.len();

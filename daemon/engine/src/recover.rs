@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::approval::Approval;
+use crate::approval::waiting_approvals;
 use crate::clock::Clock;
 use crate::core::{Active, Core, Lease, Stored};
 use crate::engine::{Engine, OnEnd, RunError, Shared, new_run};
@@ -19,7 +19,7 @@ use crate::run::tables::{
     ByKind, ByLabel, ByStatus, Leases, Requests, Runs, StartRow, Starts, Steps, table,
 };
 use crate::timetable::Schedules;
-use crate::run::{LeaseKey, RunId, RunState, Status, StepKind, StepState, Turn};
+use crate::run::{LeaseKey, RunId, RunState, Status, Turn};
 use crate::settings::Settings;
 use crate::store::{Batch, Options, Order, Store, Table, TableInfo};
 use crate::workflow::Registry;
@@ -131,13 +131,12 @@ impl Engine {
                 self.start_task(*run);
             }
         }
-        let now = self.now();
         self.transact(|tx| {
             tx.event(None, "daemon.started", serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "active": active.len() }));
             tx.drop_dead_leases();
             for (run, state) in active {
                 match state {
-                    RunState::Queued { until: Turn::Retry { at } } => tx.alarm(run, at.max(now)),
+                    RunState::Queued { until: Turn::Retry { at } } => tx.alarm(run, at),
                     RunState::Queued { until: Turn::After } => tx.look_at_predecessors(run),
                     _ => {}
                 }
@@ -163,7 +162,7 @@ fn load(store: &Store, files: &RunFiles, settings: Arc<Settings>) -> Result<Core
                 core.kept += 1;
             } else {
                 let active = load_active(store, files, RunId(id))?;
-                restore_approvals(&mut core, &active);
+                core.approvals.extend(waiting_approvals(&active).into_iter().map(|approval| (approval.id, approval)));
                 core.adopt(active);
             }
         }
@@ -188,17 +187,6 @@ fn load_active(store: &Store, files: &RunFiles, run: RunId) -> Result<Active, Ru
         steps.push(Stored { step: row.read(run, files)?, row });
     }
     Ok(Active::new(record, Arc::new(start), start_row, steps))
-}
-
-fn restore_approvals(core: &mut Core, active: &Active) {
-    let waiting = active.steps.iter().map(|stored| &stored.step).filter(|step| {
-        step.kind == StepKind::Approval && step.state == StepState::Running && !step.archived
-    });
-    for step in waiting {
-        if let Some(Ok(approval)) = step.request.clone().map(serde_json::from_value::<Approval>) {
-            core.approvals.insert(approval.id, approval);
-        }
-    }
 }
 
 impl crate::core::Tx<'_> {

@@ -1,5 +1,7 @@
 //! Forgetting: ended runs go by request, by age and by number.
 
+use std::collections::HashSet;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use uuid::Uuid;
@@ -42,7 +44,11 @@ impl Engine {
                 // Resumed in the meantime.
                 return Err(Refused { state: active.run.state.word(), wanted: "deleted" }.into());
             }
-            tx.core.runs.remove(&run);
+            if tx.core.followers.contains_key(&run) {
+                // Its followers, which wait for others as well, will ask how it ended.
+                return Err(Refused { state: "followed by a waiting run", wanted: "deleted" }.into());
+            }
+            tx.core.forget(run);
             tx.core.kept = tx.core.kept.saturating_sub(1);
             delete_rows(&mut tx.batch, &record);
             tx.event(Some(run), "run.deleted", json!({}));
@@ -80,10 +86,14 @@ impl Engine {
         let surplus = kept.saturating_sub(settings.keep_runs);
         let age = SignedDuration::try_from(settings.keep_runs_for).unwrap_or(SignedDuration::MAX);
         let oldest = self.now().checked_sub(age).unwrap_or(Timestamp::MIN);
+        // Old runs that are still active, however many, must not hide the ended ones behind them.
+        let active: HashSet<RunId> = self.core().runs.keys().copied().collect();
         let store = self.store().clone();
         let found = tokio::task::spawn_blocking(move || {
+            let rows = store.scan::<Runs>(.., Order::Ascending);
+            let ended = rows.filter(|row| row.as_ref().map_or(true, |(id, _)| !active.contains(&RunId(*id))));
             let mut old = Vec::new();
-            for (number, row) in store.scan::<Runs>(.., Order::Ascending).take(PASS).enumerate() {
+            for (number, row) in ended.take(PASS).enumerate() {
                 let (id, row) = row?;
                 let record = row.read(RunId(id))?;
                 let expired = record.finished_at.is_some_and(|time| time < oldest);
@@ -96,9 +106,6 @@ impl Engine {
         let old = found.await.map_err(|_| RunError::Closed)??;
         let mut forgotten = 0;
         for (run, row) in old {
-            if self.core().followers.contains_key(&run) {
-                continue;
-            }
             match self.forget(run, row).await {
                 Ok(()) => forgotten += 1,
                 Err(RunError::Refused(_)) => {}

@@ -13,6 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::watch;
@@ -25,9 +26,17 @@ use crate::logs::LogHub;
 use crate::process::Process;
 use crate::run::{Ending, Run, RunId, RunState, Step, StepKind, StepState};
 
-pub(crate) use process::{codes, usage};
 pub use process::{Background, ProcessEnd, ProcessSpec, ProcessView};
 pub use wait::{ChildEnd, Slept};
+
+/// The longest name of a step, in bytes.
+const NAME_LIMIT: usize = 200;
+
+/// How long a workflow may clean up after a cancel, counted from the end of its last process.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long it may after a kill, whatever its processes do.
+const KILL_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a workflow sees of its run and of the engine. Clones are the same context.
 #[derive(Clone)]
@@ -128,12 +137,21 @@ impl RunContext {
         ending(&self.shared.seen.borrow().state)
     }
 
+    /// Why the run ends without success, whatever its workflow says of it, if it was asked to.
+    pub(crate) fn asked_to_end(&self) -> Option<Failure> {
+        self.ending().as_ref().map(canceled)
+    }
+
     fn refuse_if_ending(&self) -> Result<(), Failure> {
         self.ending().map_or(Ok(()), |ending| Err(canceled(&ending)))
     }
 
     /// Comes to a step: marks it as visited and looks up what the store knows of it.
     async fn visit(&self, name: &str, kind: StepKind) -> Visit {
+        if name.len() > NAME_LIMIT {
+            let text = format!("the name of a step has {} bytes; at most {NAME_LIMIT} fit", name.len());
+            return self.break_off(Failure::new(FailureKind::Invalid, text)).await;
+        }
         if !self.replay().visited.insert(name.to_owned()) {
             return self.break_off(diverged(format!("the step name {name:?} is used twice"))).await;
         }
@@ -148,6 +166,8 @@ impl RunContext {
             StepState::Running => Visit::Begun(Box::new(step)),
             StepState::Succeeded => Visit::Done(Ok(step.value.unwrap_or_default())),
             StepState::Failed | StepState::Canceled => Visit::Done(Err(failure_of(&step))),
+            // A process beside the others was no loss when it was lost, and is none now.
+            StepState::Interrupted if kind == StepKind::Background => Visit::Done(Err(failure_of(&step))),
             StepState::Interrupted => self.break_off(failure_of(&step)).await,
         }
     }
@@ -189,19 +209,22 @@ impl RunContext {
     /// Resolves when the workflow, having been asked to end, has been given time enough.
     pub(crate) async fn out_of_patience(&self) -> Failure {
         self.canceled().await;
-        loop {
-            self.no_process_lives().await;
-            let patience = match self.ending() {
-                Some(ending) if ending.kill => std::time::Duration::from_secs(2),
-                _ => std::time::Duration::from_secs(30),
-            };
-            tokio::time::sleep(patience).await;
-            if self.shared.live.borrow().is_empty()
-                && let Some(ending) = self.ending()
-            {
-                return canceled(&ending);
+        let killed = async {
+            let mut seen = self.shared.seen.clone();
+            let _ = seen.wait_for(|seen| ending(&seen.state).is_some_and(|ending| ending.kill)).await;
+            tokio::time::sleep(KILL_PATIENCE).await;
+        };
+        let canceled_long_ago = async {
+            loop {
+                self.no_process_lives().await;
+                tokio::time::sleep(CANCEL_PATIENCE).await;
+                if self.shared.live.borrow().is_empty() {
+                    return;
+                }
             }
-        }
+        };
+        either(killed, canceled_long_ago).await;
+        self.asked_to_end().unwrap_or_else(|| Failure::internal("a run lost its patience without a reason"))
     }
 
     async fn no_process_lives(&self) {

@@ -17,6 +17,7 @@ use crate::core::Active;
 use crate::environment;
 use crate::failure::{Failure, FailureKind};
 use crate::logs::LogHub;
+use crate::process::record;
 use crate::process::{Adoption, Cause, Ended, Exit, ExitStatus, Launch, Lost, OsText, Process, Stdin};
 use crate::run::{Step, StepKind, StepState, Usage, Variable};
 
@@ -387,18 +388,25 @@ impl RunContext {
         value: Option<serde_json::Value>,
         failure: Option<Failure>,
     ) -> Result<(), Failure> {
-        self.shared.engine.note_exit(self.shared.run, name, exit);
-        // The record of the run has changed as well: it goes into the same batch as the step.
+        let pid = self.pid_of(name).await;
         self.finish_step(name, |step, now| {
             step.finish(now, state, value, failure);
             if let Some(attempt) = step.attempts.last_mut() {
                 (attempt.exit_code, attempt.signal) = codes(exit);
                 attempt.usage = usage(exit);
+                attempt.pid = pid.or(attempt.pid);
                 attempt.stdout_bytes = exit.stdout.bytes;
                 attempt.stderr_bytes = exit.stderr.bytes;
             }
         })
         .await
+    }
+
+    /// Who the process was, by what its shim has recorded: when it started nobody knew it yet.
+    async fn pid_of(&self, name: &str) -> Option<i32> {
+        let path = self.view(name).ok()?.directory.join(record::PROCESS);
+        let read = tokio::task::spawn_blocking(move || record::read::<record::ProcessRecord>(&path));
+        read.await.ok()?.ok()?.map(|process| process.child.pid)
     }
 
     /// Ends processes that no replay will come to: they belong to a run that broke off.
@@ -471,7 +479,7 @@ fn state_after(failure: &Failure) -> StepState {
 }
 
 /// Exit code and signal of a process, as far as it has them.
-pub(crate) fn codes(exit: &Exit) -> (Option<i32>, Option<i32>) {
+fn codes(exit: &Exit) -> (Option<i32>, Option<i32>) {
     match &exit.status {
         ExitStatus::Code(code) | ExitStatus::SpawnFailed { code, .. } => (Some(*code), None),
         ExitStatus::Signal(signal) => (None, Some(*signal)),
@@ -480,7 +488,7 @@ pub(crate) fn codes(exit: &Exit) -> (Option<i32>, Option<i32>) {
 }
 
 /// What a process used.
-pub(crate) fn usage(exit: &Exit) -> Usage {
+fn usage(exit: &Exit) -> Usage {
     Usage { user: exit.usage.user, system: exit.usage.system, max_rss_bytes: exit.usage.max_rss_bytes }
 }
 

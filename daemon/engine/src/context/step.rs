@@ -8,12 +8,15 @@ use serde_json::{Value, json};
 
 use super::{RunContext, Visit, decode};
 use crate::core::Stored;
-use crate::failure::Failure;
-use crate::run::tables::Steps;
+use crate::failure::{Failure, FailureKind};
+use crate::run::tables::{Steps, to_json};
 use crate::run::{Step, StepKind, StepState};
 
 /// How many steps from before the last checkpoint are kept to be looked at.
 const ARCHIVE: usize = 100;
+
+/// The largest data of an event, in bytes of JSON.
+const EVENT_LIMIT: usize = 6 * 1024;
 
 impl RunContext {
     /// Does some work in the daemon and stores its outcome. Done at least once: when the daemon
@@ -41,6 +44,10 @@ impl RunContext {
     /// Tells something, once, however often the code comes here.
     pub async fn emit(&self, key: &str, kind: &str, data: Value) -> Result<(), Failure> {
         let name = format!("emit {key}");
+        if to_json(&data).len() > EVENT_LIMIT {
+            let text = format!("the data of event {kind:?} has more than {EVENT_LIMIT} bytes");
+            return Err(Failure::new(FailureKind::Invalid, text));
+        }
         if let Visit::Done(_) = self.visit(&name, StepKind::Event).await {
             return Ok(());
         }
@@ -140,9 +147,7 @@ impl RunContext {
                 "failure": stored.step.attempts.last().and_then(|attempt| attempt.failure.clone()),
             });
             tx.event(Some(run), "step.finished", data);
-            if matches!(stored.step.kind, StepKind::Process | StepKind::Background) {
-                tx.touch(run);
-            }
+            tx.note_exit(run, &stored.step);
             tx.put_step(run, stored);
             Ok::<_, Failure>(())
         });

@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 
 use super::{RunContext, Visit, canceled, decode, either, ending};
 use crate::approval::{Approval, Decision, Verdict};
-use crate::core::{Active, StartError, Stored};
-use crate::failure::{Failure, FailureKind};
+use crate::core::{Active, StartError, Stored, child_outcome};
+use crate::engine::RunError;
+use crate::failure::{Failure, FailureKind, cut};
+use crate::run::tables::to_json;
 use crate::run::{
     Origin, RunEvent, RunId, RunState, StartOptions, StartRun, Step, StepKind, StepState, Wait,
 };
@@ -86,11 +88,13 @@ impl RunContext {
                 decode(self, name, step.request.unwrap_or_default()).await
             }
             Visit::Begun(_) | Visit::New => {
+                let mut prompt = prompt.to_owned();
+                cut(&mut prompt, 2000);
                 let approval = Approval {
                     id: uuid::Uuid::now_v7(),
                     run: self.shared.run,
                     step: name.to_owned(),
-                    prompt: prompt.chars().take(1000).collect(),
+                    prompt,
                     requested_at: self.shared.engine.now(),
                     expires_at,
                     default,
@@ -127,7 +131,7 @@ impl RunContext {
         match self.visit(name, StepKind::Child).await {
             Visit::Done(Ok(value)) => return Ok(decode(self, name, value).await),
             Visit::Done(Err(failure)) => return Err(failure),
-            Visit::Begun(step) if step.request.is_some() => {}
+            Visit::Begun(step) if step.request.is_some() => self.take_up_child(name).await?,
             Visit::Begun(_) | Visit::New => self.start_child(name, kind, spec, options).await?,
         }
         self.no_longer_waiting().await;
@@ -136,9 +140,7 @@ impl RunContext {
         }
         // This run is asked to end: so is the child, and its end is waited for.
         let ending = self.ending();
-        let request = self.request(name);
-        let child = request.and_then(|request| serde_json::from_value::<RunId>(request["run"].clone()).ok());
-        if let (Some(child), Some(ending)) = (child, ending) {
+        if let (Some(child), Some(ending)) = (self.child_of(name), ending) {
             let engine = &self.shared.engine;
             let asked = if ending.kill {
                 engine.kill(child, "its parent was killed").await
@@ -150,6 +152,40 @@ impl RunContext {
             }
         }
         Err(self.cancel_wait(name).await)
+    }
+
+    fn child_of(&self, name: &str) -> Option<RunId> {
+        serde_json::from_value(self.request(name)?["run"].clone()).ok()
+    }
+
+    /// A child that has ended while its parent was over, and could not be told, has its outcome in
+    /// its own record.
+    async fn take_up_child(&self, name: &str) -> Result<(), Failure> {
+        let (engine, run) = (&self.shared.engine, self.shared.run);
+        let Some(child) = self.child_of(name) else { return Ok(()) };
+        if engine.active(child).is_some_and(|(record, _)| !record.state.is_ended()) {
+            return Ok(());
+        }
+        let value = match engine.detail(child).await {
+            Ok(detail) => child_outcome(&detail.run, detail.run.output.as_ref().filter(|o| to_json(o).len() <= 512)),
+            Err(RunError::NotFound(_)) => {
+                return Err(Failure::new(FailureKind::Dependency, format!("child run {child} is gone")));
+            }
+            Err(error) => return Err(Failure::internal(error)),
+        };
+        engine
+            .transact(|tx| {
+                let now = tx.now;
+                tx.change_step(run, name, |step| {
+                    if step.state == StepState::Running {
+                        step.finish(now, StepState::Succeeded, Some(value), None);
+                    }
+                });
+                // Refused unless it waits.
+                let _ = tx.transition(run, RunEvent::Woken);
+                Ok::<_, Failure>(())
+            })
+            .await
     }
 
     async fn start_child(
@@ -174,11 +210,20 @@ impl RunContext {
         let new = engine.prepare(start).await.map_err(refused)?;
         let child = new.run.id;
         let done = engine.transact(|tx| {
+            if tx.core.runs.get(&run).is_some_and(|active| !matches!(active.run.state, RunState::Running { .. })) {
+                return Err(StartError::Refused(one_wait_at_a_time()));
+            }
             tx.accept(new)?;
-            let step = tx.begin_step(run, name, StepKind::Child, json!({ "run": child }));
+            let mut step = tx.begin_step(run, name, StepKind::Child, json!({ "run": child }));
+            if let Some(ended) = tx.core.runs.get(&child).filter(|active| active.run.state.is_ended()) {
+                let outcome = child_outcome(&ended.run, None);
+                step.finish(tx.now, StepState::Succeeded, Some(outcome), None);
+                tx.put_step(run, step);
+                return Ok(());
+            }
             tx.put_step(run, step);
             tx.event(Some(run), "step.started", json!({ "step": name, "kind": "child", "child": child }));
-            // The child may have ended already: then there is nothing to wait for.
+            // A parent that is asked to end does not wait.
             let _ = tx.transition(run, RunEvent::Suspended(Wait::Child { run: child }));
             Ok::<_, StartError>(())
         });
@@ -194,7 +239,7 @@ impl RunContext {
             match running {
                 Some(RunState::Running { ending: None }) => {}
                 Some(RunState::Running { ending: Some(ending) }) => return Err(canceled(&ending)),
-                _ => return Err(Failure::new(FailureKind::Invalid, "a run can wait for one thing at a time")),
+                _ => return Err(one_wait_at_a_time()),
             }
             let step = tx.begin_step(run, name, kind, request.clone());
             tx.put_step(run, step);
@@ -286,6 +331,10 @@ impl RunContext {
         let ending = self.ending();
         ending.map_or_else(|| Failure::internal("a wait ended without a reason"), |ending| canceled(&ending))
     }
+}
+
+fn one_wait_at_a_time() -> Failure {
+    Failure::new(FailureKind::Invalid, "a run can wait for one thing at a time")
 }
 
 fn refused(error: StartError) -> Failure {

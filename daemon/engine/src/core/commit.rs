@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::Seen;
 use crate::engine::Engine;
 use crate::event::Event;
-use crate::run::{RunEvent, RunId};
+use crate::run::RunId;
 use crate::store::{StoreError, Ticket};
 
 /// What is to be done after a batch is on disk.
@@ -73,14 +73,15 @@ fn carry_out(engine: &Engine, after: After) {
             let (engine, clock) = (engine.clone(), engine.clock().clone());
             tokio::spawn(async move {
                 clock.sleep_until(at).await;
-                // Canceled or killed meanwhile: then there is nothing to retry.
-                let _ = engine.transition(run, RunEvent::RetryDue).await;
+                // Canceled or killed meanwhile: then there is nothing to retry, or something else at
+                // another time.
+                let _ = engine.retry_now(run, at).await;
             });
         }
         After::Forget(run) => {
             let mut core = engine.core();
             if core.runs.get(&run).is_some_and(|active| active.run.state.is_ended()) {
-                core.runs.remove(&run);
+                core.forget(run);
             }
         }
         After::Remove(paths) => {

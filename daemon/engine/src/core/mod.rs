@@ -23,7 +23,7 @@ use crate::run::tables::{Payload, StartRow, StepRow};
 use crate::run::{LeaseKey, Origin, Run, RunId, RunState, Start, Status, Step, Turn};
 use crate::settings::Settings;
 
-pub(crate) use tx::{NewRun, Tx, digest_of};
+pub(crate) use tx::{NewRun, Tx, child_outcome, digest_of};
 pub use tx::StartError;
 
 /// Everything that is active.
@@ -32,7 +32,7 @@ pub(crate) struct Core {
     /// Runs that wait for a slot and their leases, in the order in which they get them.
     pub(crate) queue: BTreeSet<(Reverse<i32>, RunId)>,
     pub(crate) leases: HashMap<LeaseKey, Lease>,
-    /// Which runs wait for the end of which.
+    /// Which runs wait for which to end: an entry stays until the follower need not ask any more.
     pub(crate) followers: HashMap<RunId, Vec<RunId>>,
     /// Request ids of active runs.
     pub(crate) requests: HashMap<String, RunId>,
@@ -148,6 +148,29 @@ impl Core {
             self.requests.insert(request.clone(), run.id);
         }
         self.runs.insert(run.id, active);
+    }
+
+    /// Lets go of an ended run. Not before its end is on disk: until then only memory knows which
+    /// request made it.
+    pub(crate) fn forget(&mut self, run: RunId) {
+        let request = self.runs.remove(&run).and_then(|active| active.run.request_id);
+        if let Some(request) = request
+            && self.requests.get(&request) == Some(&run)
+        {
+            self.requests.remove(&request);
+        }
+    }
+
+    /// A run no longer waits for the ends of others.
+    fn follow_no_longer(&mut self, run: RunId) {
+        let Some(start) = self.runs.get(&run).map(|active| Arc::clone(&active.start)) else { return };
+        for after in &start.options.after {
+            let Some(followers) = self.followers.get_mut(&after.run) else { continue };
+            followers.retain(|follower| *follower != run);
+            if followers.is_empty() {
+                self.followers.remove(&after.run);
+            }
+        }
     }
 
     /// Slots in use.

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::commit::{After, Commit};
 use super::{Active, Core, Seen, Stored};
+use crate::approval::waiting_approvals;
 use crate::engine::Hooks;
 use crate::event::{Event, EventLog, EventRow, Events};
 use crate::failure::{Failure, FailureKind};
@@ -20,7 +21,7 @@ use crate::run::tables::{
     Starts, Steps,
 };
 use crate::run::{
-    self, Effect, LeaseKey, Origin, Refused, Run, RunEvent, RunId, RunState, Start, Status, StepKind, StepState,
+    self, Effect, LeaseKey, Origin, Refused, Run, RunEvent, RunId, RunState, Start, Status, Step, StepKind, StepState,
     Turn, Wait,
 };
 use crate::store::{Batch, Permit, Store, StoreError};
@@ -148,7 +149,7 @@ impl<'a> Tx<'a> {
 
     /// Drops the oldest events, some at a time, so that the cost is spread.
     fn trim_events(&mut self) {
-        let floor = self.core.next_seq.saturating_sub(self.core.settings.keep_events).max(1);
+        let floor = self.core.next_seq.saturating_sub(self.core.settings.keep_events.max(1)).max(1);
         let target = floor.min(self.core.oldest_seq + 4 * self.events.len() as u64 + 16);
         if self.events.is_empty() || target < self.core.oldest_seq + 16 {
             return;
@@ -196,15 +197,17 @@ impl<'a> Tx<'a> {
 
     fn made_by_same_request(&self, new: &NewRun) -> Result<Option<RunId>, StartError> {
         let Some(request_id) = &new.run.request_id else { return Ok(None) };
-        let known = match self.core.requests.get(request_id) {
-            Some(run) => Some((*run, self.core.runs.get(run).map(|active| digest_of(&active.run, &active.start)))),
-            None => self.store.get::<Requests>(request_id)?.and_then(|row| {
-                Some((RunId(Uuid::from_slice(&row.run).ok()?), Some(row.digest)))
-            }),
-        };
+        // The stored hash first: JSON that was read back need not be written as it was before.
+        let stored = self.store.get::<Requests>(request_id)?;
+        let stored = stored.and_then(|row| Some((RunId(Uuid::from_slice(&row.run).ok()?), row.digest)));
+        let known = stored.or_else(|| {
+            let run = self.core.requests.get(request_id)?;
+            let active = self.core.runs.get(run)?;
+            Some((*run, digest_of(&active.run, &active.start)))
+        });
         match known {
             None => Ok(None),
-            Some((run, Some(digest))) if digest != new.digest => {
+            Some((run, digest)) if digest != new.digest => {
                 Err(StartError::RequestIdReused { request_id: request_id.clone(), run })
             }
             Some((run, _)) => Ok(Some(run)),
@@ -265,6 +268,9 @@ impl<'a> Tx<'a> {
             active.run.finished_at = Some(self.now);
         }
 
+        if matches!(before, RunState::Queued { until: Turn::After }) {
+            self.core.follow_no_longer(id);
+        }
         self.recount(&kind, &before, &state);
         let place = (Reverse(priority), id);
         if matches!(state, RunState::Queued { until: Turn::Slot }) {
@@ -361,7 +367,6 @@ impl<'a> Tx<'a> {
         let Some(active) = self.core.runs.get_mut(&id) else { return };
         let leases = std::mem::take(&mut active.run.leases);
         let ordinals: Vec<u32> = active.steps.iter().map(|stored| stored.step.ordinal).collect();
-        let request = active.run.request_id.clone();
         let run = active.run.clone();
 
         if self.core.runs.get(&id).is_some_and(|active| active.packed.is_none()) {
@@ -376,9 +381,6 @@ impl<'a> Tx<'a> {
                 self.release(&key, id);
             }
         }
-        if let Some(request) = request {
-            self.core.requests.remove(&request);
-        }
         self.core.approvals.retain(|_, approval| approval.run != id);
         self.core.kept += 1;
         self.release_followers(&run);
@@ -392,10 +394,18 @@ impl<'a> Tx<'a> {
         self.after.push(After::Alarm(run, at));
     }
 
-    /// Looks again, after a restart, whether a run's predecessors have ended.
+    /// Looks again, after a restart or when one of them has ended, whether the runs to follow have
+    /// ended.
     pub(crate) fn look_at_predecessors(&mut self, run: RunId) {
         let Some(start) = self.core.runs.get(&run).map(|active| Arc::clone(&active.start)) else { return };
-        if let Ok(Some(event)) = self.predecessors(&start) {
+        let event = match self.predecessors(&start) {
+            Ok(event) => event,
+            Err(error) => {
+                let text = format!("the runs to follow cannot be asked for their outcome: {error}");
+                Some(RunEvent::PredecessorFailed(Failure::new(FailureKind::Dependency, text)))
+            }
+        };
+        if let Some(event) = event {
             let _ = self.transition(run, event);
         }
     }
@@ -420,12 +430,8 @@ impl<'a> Tx<'a> {
     }
 
     fn release_followers(&mut self, ended: &Run) {
-        for follower in self.core.followers.remove(&ended.id).unwrap_or_default() {
-            let Some(start) = self.core.runs.get(&follower).map(|active| Arc::clone(&active.start)) else { continue };
-            // A predecessor that is gone by now cannot be asked; its follower waits for a person.
-            if let Ok(Some(event)) = self.predecessors(&start) {
-                let _ = self.transition(follower, event);
-            }
+        for follower in self.core.followers.get(&ended.id).cloned().unwrap_or_default() {
+            self.look_at_predecessors(follower);
         }
     }
 
@@ -471,6 +477,8 @@ impl<'a> Tx<'a> {
         if let Some(request) = &active.run.request_id {
             self.core.requests.insert(request.clone(), id);
         }
+        let waiting = waiting_approvals(active);
+        self.core.approvals.extend(waiting.into_iter().map(|approval| (approval.id, approval)));
         self.core.kept = self.core.kept.saturating_sub(1);
     }
 
@@ -497,6 +505,19 @@ impl<'a> Tx<'a> {
             self.dirty.insert(run);
             self.after.push(After::Remove(directories));
         }
+    }
+
+    /// Takes over how a process ended into the record of its run, in the batch of its step.
+    pub(crate) fn note_exit(&mut self, run: RunId, step: &Step) {
+        if !matches!(step.kind, StepKind::Process | StepKind::Background) {
+            return;
+        }
+        let (Some(active), Some(attempt)) = (self.core.runs.get_mut(&run), step.attempts.last()) else { return };
+        active.run.usage.add(attempt.usage);
+        if step.kind == StepKind::Process {
+            (active.run.exit_code, active.run.signal) = (attempt.exit_code, attempt.signal);
+        }
+        self.dirty.insert(run);
     }
 
     /// Stores a step that is new or has changed.

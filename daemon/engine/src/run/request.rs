@@ -162,7 +162,9 @@ impl RetryPolicy {
             return None;
         }
         let doublings = number.saturating_sub(1).min(30);
-        let whole = self.backoff.saturating_mul(1 << doublings).min(self.max_backoff);
+        // Nobody waits longer, and a clock can be that far ahead.
+        let longest = self.max_backoff.min(Duration::from_secs(366 * 24 * 3600));
+        let whole = self.backoff.saturating_mul(1 << doublings).min(longest);
         Some(whole.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0))
     }
 }

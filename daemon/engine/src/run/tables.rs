@@ -233,8 +233,12 @@ pub(crate) trait Spill {
 /// limit of 8 KiB for a value.
 pub(crate) const INLINE_LIMIT: usize = 2 * 1024;
 
+/// Largest spec and largest options kept in the row: both have to fit the record of a run that
+/// ended before it began, beside the longest name, labels, failure and so on.
+pub(crate) const START_LIMIT: usize = 1536;
+
 /// Largest packed part of an ended run's record.
-pub(crate) const PACKED_LIMIT: usize = 4200;
+pub(crate) const PACKED_LIMIT: usize = 3 * 1024;
 
 pub(crate) fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
     // Our own types have string keys only, and no serializer of theirs fails.
@@ -386,8 +390,8 @@ impl PackedRow {
 impl StartRow {
     pub(crate) fn new(run: RunId, start: &Start, files: &impl Spill) -> Result<Self, StoreError> {
         Ok(Self {
-            spec: Some(files.spill(run, to_json(&start.spec), INLINE_LIMIT)?),
-            options: Some(files.spill(run, to_json(&start.options), INLINE_LIMIT)?),
+            spec: Some(files.spill(run, to_json(&start.spec), START_LIMIT)?),
+            options: Some(files.spill(run, to_json(&start.options), START_LIMIT)?),
         })
     }
 
