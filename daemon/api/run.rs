@@ -44,11 +44,16 @@ impl Runs {
         self.engine.resolve(text).await.map_err(from_run)
     }
 
+    /// Ends a stream when the daemon does, and with an error: a client could not tell the end of a log from
+    /// its middle otherwise.
     fn until_stopped<T: Send + 'static>(
         &self,
         stream: impl Stream<Item = Result<T, Status>> + Send + 'static,
     ) -> Streamed<T> {
-        Box::pin(stream.take_until(self.stopping.clone().cancelled_owned()))
+        let stopping = self.stopping.clone();
+        let cut_off = futures_util::stream::once(async move { stopping.is_cancelled() })
+            .filter_map(|stopping| std::future::ready(stopping.then(|| Err(from_run(RunError::Closed)))));
+        Box::pin(stream.take_until(self.stopping.clone().cancelled_owned()).chain(cut_off))
     }
 
     fn open_events(&self, request: &v1::WatchEventsRequest) -> Result<EventStream, Status> {

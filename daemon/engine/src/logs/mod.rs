@@ -26,8 +26,8 @@ pub const CHUNK: usize = 64 << 10;
 /// Why a log could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The attempt has no directory, so it has no log: it was never started, or was removed.
-    #[error("{dir} does not exist")]
+    /// The attempt has no log: it has not been started yet, or was removed.
+    #[error("nothing has run in {dir}")]
     NoAttempt {
         /// The attempt's directory.
         dir: PathBuf,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::follow::{Following, Source};
 use super::{CHUNK, LogError, Stream};
 use crate::process::record::{self, LaunchRecord};
-use crate::process::{AtOutputLimit, OutputLimit};
+use crate::process::{AtOutputLimit, OutputLimit, is_locked};
 
 /// Reads one stream of an attempt.
 pub struct LogReader(pub(super) Following<Place>);
@@ -64,12 +64,19 @@ impl Source for Place {
 }
 
 /// How many of the last bytes of each stream are kept, if not all.
+///
+/// An attempt of which nothing ran is none: the daemon died while it made it, and the next one makes it anew, in the
+/// same place.
 pub(super) fn kept(dir: &Path) -> Result<Option<u64>, LogError> {
-    if !dir.is_dir() {
-        return Err(LogError::NoAttempt { dir: dir.to_owned() });
+    let no_attempt = || LogError::NoAttempt { dir: dir.to_owned() };
+    let launch: LaunchRecord = record::read(&dir.join(record::LAUNCH))?.ok_or_else(no_attempt)?;
+    // The lock comes first: a shim that lets it go in between has left one of the files.
+    let lock = dir.join(record::LOCK);
+    let held = is_locked(&lock).map_err(|source| LogError::Read { path: lock, source })?;
+    if !held && !dir.join(record::PROCESS).exists() && !dir.join(record::EXIT).exists() {
+        return Err(no_attempt());
     }
-    let launch: Option<LaunchRecord> = record::read(&dir.join(record::LAUNCH))?;
-    Ok(match launch.and_then(|record| record.launch.limits.output) {
+    Ok(match launch.launch.limits.output {
         Some(OutputLimit { bytes, then: AtOutputLimit::DropOldest }) => Some(bytes),
         _ => None,
     })

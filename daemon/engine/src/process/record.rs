@@ -3,7 +3,7 @@
 //! | file | written by | holds |
 //! | --- | --- | --- |
 //! | `lock` | daemon | nothing; its flock is held from before the shim starts until the shim has gone |
-//! | `launch.json` | daemon | [`LaunchRecord`] |
+//! | `launch.json` | daemon | [`LaunchRecord`]; appears by rename, whole, once the lock is held |
 //! | `process.json` | shim | [`ProcessRecord`], written to its closing newline and synced before the child may run: none means that nothing ran |
 //! | `stdout`, `stderr` | shim | the bytes that the child wrote |
 //! | `index` | shim | when and in which order they arrived: [`crate::logs::index`] |

@@ -255,11 +255,9 @@ fn spawn(
         }
         result => result.map_err(failed("make the directory", dir))?,
     }
-    let path = dir.join(record::LAUNCH);
-    File::create_new(&path)
-        .and_then(|mut file| record::write(&mut file, record))
-        .map_err(failed("write", &path))?;
     let lock = locked_file(dir).map_err(failed("lock", &dir.join(record::LOCK)))?;
+    let path = dir.join(record::LAUNCH);
+    appear(&path, record).map_err(failed("write", &path))?;
 
     // No `pre_exec`, no change of user: so the standard library takes posix_spawn, which does not copy the daemon.
     let child = Command::new(&shim.program)
@@ -277,6 +275,15 @@ fn spawn(
         .map_err(|source| ProcessError::Spawn { program: shim.program.clone(), source })?;
     let pid = i32::try_from(child.id()).unwrap_or(i32::MAX);
     ShimHandle::of_child(pid).map_err(|source| ProcessError::Watch { pid, source })
+}
+
+/// Writes the launch record, which gets its name only when it is whole: readers of logs look for it, and by then the
+/// lock is held.
+fn appear(path: &Path, record: &LaunchRecord) -> io::Result<()> {
+    let unnamed = path.with_extension("json.tmp");
+    let mut file = File::create_new(&unnamed)?;
+    record::write(&mut file, record)?;
+    std::fs::rename(unnamed, path)
 }
 
 /// Makes the lock file. It gets its name only when it is locked: whoever sees it free knows that the shim has gone.

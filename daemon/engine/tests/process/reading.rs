@@ -122,6 +122,21 @@ async fn a_log_that_never_was_is_an_error() {
     assert!(matches!(opened, Err(LogError::NoAttempt { .. })));
 }
 
+/// The daemon that made it died, and the next one will make it anew: a reader must not take its emptiness for the
+/// whole log.
+#[tokio::test]
+async fn an_attempt_that_was_made_and_never_ran_has_no_log_yet() {
+    let lab = Lab::new();
+    lab.run(&lab.script("true")).await;
+    let dir = lab.path("attempt");
+    for later in ["process.json", "exit.json", "launch.json"] {
+        std::fs::remove_file(dir.join(later)).unwrap();
+        let opened = LogHub::new().open(&dir, Stream::Stdout, 0, true).await;
+        let begun = dir.join("exit.json").exists();
+        assert_eq!(matches!(opened, Err(LogError::NoAttempt { .. })), !begun, "without {later}");
+    }
+}
+
 #[tokio::test]
 async fn lines_of_both_streams_come_in_the_order_in_which_they_were_written() {
     let lab = Lab::new();
