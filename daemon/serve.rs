@@ -9,6 +9,7 @@ use engine::clock::SystemClock;
 use engine::process::{ShimCommand, Supervisor, raise_open_files};
 use engine::schedule::EventTriggers;
 use engine::{Engine, OnEnd as RunEnd, Registry, Setup};
+use autorunner::Autorun;
 use exec::Exec;
 use futures_util::Stream;
 use jiff::Timestamp;
@@ -21,6 +22,7 @@ use tonic::transport::Server;
 use tonic::{Code, Request, Status};
 
 use crate::api;
+use crate::args;
 use crate::config::Config;
 use crate::tasks::{OnEnd, Tasks};
 
@@ -199,10 +201,12 @@ impl Daemon {
 async fn open_engine(paths: &Paths, config: &Config) -> Result<Engine, ServeError> {
     let soft_limit = raise_open_files().map_err(ServeError::Processes)?;
     let shim = ShimCommand::own_program(["shim"]).map_err(ServeError::Processes)?;
+    let keeper = ShimCommand::own_program([args::KEEPER]).map_err(ServeError::Processes)?;
+    let autorun = Autorun::new(keeper, config.codex_binary());
     let setup = Setup {
         state_dir: paths.state_dir.clone(),
         settings: config.engine_settings(),
-        registry: Registry::default().with(Exec),
+        registry: Registry::default().with(Exec).with(autorun),
         supervisor: Supervisor::new(shim, soft_limit),
         clock: Arc::new(SystemClock),
         on_end: hooks(config),
