@@ -241,7 +241,8 @@ async fn services(
     let mut server = Server::builder();
     let mut router = server
         .add_service(health_service)
-        .add_service(DaemonServiceServer::with_interceptor(daemon, same_protocol))
+        // Without the handshake: after an upgrade, the new command must be able to restart the old daemon.
+        .add_service(DaemonServiceServer::new(daemon))
         .add_service(RunServiceServer::with_interceptor(api::Runs::new(engine.clone(), stopping), same_protocol))
         .add_service(ApprovalServiceServer::with_interceptor(api::Approvals::new(engine.clone()), same_protocol))
         .add_service(ScheduleServiceServer::with_interceptor(
