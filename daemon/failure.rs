@@ -51,6 +51,12 @@ impl Failure {
         move |cause| Self::System { action, cause }
     }
 
+    /// Prints it, and gives its code.
+    pub(crate) fn print(&self) -> ExitCode {
+        eprintln!("spindled: {self}");
+        self.exit_code()
+    }
+
     /// 2: it will fail again until somebody changes the configuration; 5: another daemon is there; else 1.
     /// The service manager starts the daemon again after 1 only.
     pub(crate) fn exit_code(&self) -> ExitCode {

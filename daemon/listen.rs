@@ -19,6 +19,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// is younger than some days.
 const TOUCH_EVERY: Duration = Duration::from_hours(6);
 
+/// Directories that are swept.
+const SWEPT: [&str; 4] = ["/tmp", "/var/tmp", "/dev/shm", "/run"];
+
 /// Why the daemon cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ListenError {
@@ -157,14 +160,15 @@ impl SocketFile {
     }
 
     /// Keeps a socket in a directory for temporary files from being swept away. Elsewhere it does nothing.
-    pub(crate) async fn keep_fresh(path: PathBuf) {
-        if !["/tmp", "/var/tmp", "/dev/shm", "/run"].iter().any(|swept| path.starts_with(swept)) {
-            return;
+    /// Does not return.
+    pub(crate) async fn keep_fresh(path: &Path) {
+        if !SWEPT.iter().any(|swept| path.starts_with(swept)) {
+            return std::future::pending().await;
         }
         let mut beat = tokio::time::interval(TOUCH_EVERY);
         loop {
             beat.tick().await;
-            if let Err(error) = touch(&path) {
+            if let Err(error) = touch(path) {
                 tracing::warn!(%error, path = %path.display(), "the socket cannot be touched");
             }
         }

@@ -59,8 +59,10 @@ impl StateLock {
             Err(TryLockError::Error(cause)) => return Err(failed(cause)),
         }
         // For messages only: on a full disk the lock must work nevertheless.
-        let written =
-            file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+        let written = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{}", std::process::id()));
         if let Err(error) = written {
             tracing::debug!(%error, "the lock file does not name this process");
         }

@@ -53,11 +53,6 @@ impl Starter {
         }
     }
 
-    /// What the daemon is about, for `systemctl status`.
-    pub(crate) fn status(&self, status: &str) {
-        tell(&[NotifyState::Status(status)]);
-    }
-
     /// The configuration is read again; [`Starter::ready`] must follow, whether that succeeds or not.
     pub(crate) fn reloading(&self) {
         // Without the time, systemd from 253 on takes the reload for failed.
@@ -106,7 +101,9 @@ async fn signs_of_life<E: Display>(
         beat.tick().await;
         match probe().await {
             Ok(()) => ping(),
-            Err(error) => tracing::error!(%error, "no sign of life for the service manager: the probe failed"),
+            Err(error) => {
+                tracing::error!(%error, "no sign of life for the service manager: the probe failed")
+            }
         }
     }
 }

@@ -43,7 +43,8 @@ impl Offline {
 
     fn print(&self, text: impl Display, json: impl FnOnce() -> Value) {
         // Who closed our output does not want the rest.
-        let _ = if self.json { writeln!(io::stdout(), "{}", json()) } else { writeln!(io::stdout(), "{text}") };
+        let _ =
+            if self.json { writeln!(io::stdout(), "{}", json()) } else { writeln!(io::stdout(), "{text}") };
     }
 
     fn check(&self) -> ExitCode {
@@ -51,9 +52,10 @@ impl Offline {
         match self.source.load() {
             Ok(loaded) => {
                 let state = if loaded.exists { "is right" } else { "is not there; defaults apply" };
-                self.print(format_args!("{} {state}", path.display()), || {
-                    json!({ "ok": true, "path": path, "exists": loaded.exists, "problems": [] })
-                });
+                self.print(
+                    format_args!("{} {state}", path.display()),
+                    || json!({ "ok": true, "path": path, "exists": loaded.exists, "problems": [] }),
+                );
                 ExitCode::SUCCESS
             }
             Err(problems) => {
@@ -79,7 +81,7 @@ impl Offline {
     }
 
     fn verify(&self) -> Result<ExitCode, Failure> {
-        let options = self.source.load()?.config.store();
+        let options = self.source.load()?.config.store_options();
         let directory = self.paths.state_dir.join(STORE);
         if !directory.exists() {
             return Err(Failure::NoStore(directory));
@@ -91,7 +93,7 @@ impl Offline {
     }
 
     fn restore(&mut self, file: &Path) -> Result<ExitCode, Failure> {
-        let options = self.source.load()?.config.store();
+        let options = self.source.load()?.config.store_options();
         self.paths.prepare()?;
         let _lock = StateLock::acquire(&self.paths.state_dir)?;
         let directory = self.paths.state_dir.join(STORE);

@@ -19,12 +19,13 @@ const TOOL: &[&str] = &["caffeinate", "-i", "cat"];
 const TOOL: &[&str] =
     &["systemd-inhibit", "--what=sleep", "--who=spindled", "--why=runs are at work", "--mode=block", "cat"];
 
-/// Keeps the machine awake while `at_work` says so. Returns when that has no sender any more, or when the
-/// tool is missing.
+/// Keeps the machine awake while `at_work` says so. Does not return.
 pub(crate) async fn keep_awake(at_work: watch::Receiver<bool>) {
     keep_awake_by(TOOL, at_work).await;
+    std::future::pending().await
 }
 
+/// Returns when nobody says any more whether runs are at work, or when the tool is missing.
 async fn keep_awake_by(tool: &[&str], mut at_work: watch::Receiver<bool>) {
     while at_work.wait_for(|at_work| *at_work).await.is_ok() {
         let mut holder = match hold(tool) {
@@ -40,11 +41,19 @@ async fn keep_awake_by(tool: &[&str], mut at_work: watch::Receiver<bool>) {
             reason = last_words(&mut holder) => Some(reason),
         };
         if let Some(reason) = lost {
-            tracing::warn!(tool = tool[0], reason, "the machine may go to sleep during runs: the tool has ended");
+            tracing::warn!(
+                tool = tool[0],
+                reason,
+                "the machine may go to sleep during runs: the tool has ended"
+            );
             // It would end again at once.
             rest(&mut at_work).await;
         }
         release(holder).await;
+        // Its last word may have been that runs are at work.
+        if at_work.has_changed().is_err() {
+            return;
+        }
     }
 }
 

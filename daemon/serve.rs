@@ -1,39 +1,348 @@
-//! placeholder: the daemon at work.
+//! The daemon at work: the engine, its faces, and how it comes to an end.
 
-use std::pin::Pin;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::{Stream, StreamExt as _};
-use spindle_client::Paths;
+use engine::clock::SystemClock;
+use engine::process::{ShimCommand, Supervisor, raise_open_files};
+use engine::schedule::EventTriggers;
+use engine::{Engine, OnEnd as RunEnd, Registry, Setup};
+use exec::Exec;
+use futures_util::Stream;
+use jiff::Timestamp;
+use spindle_client::paths::Paths;
+use spindle_client::{PROTOCOL, v1};
+use tokio::net::UnixStream;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic::{Code, Request, Status};
 
-use crate::config::{Config, Source};
-use crate::listen::Listener;
-use crate::logging::Log;
-use crate::notify::Starter;
-use crate::signals::Request;
+use crate::api;
+use crate::config::Config;
+use crate::tasks::{OnEnd, Tasks};
 
-#[derive(Debug, thiserror::Error)]
-#[error("not there yet")]
-pub(crate) struct ServeError;
+/// How long open calls have after the word to end; streams end at once.
+const DRAIN: Duration = Duration::from_secs(1);
 
-pub(crate) struct Start {
-    pub(crate) config: Config,
-    pub(crate) source: Source,
+/// How long runs have to end when the daemon is told to stop them.
+const STOP_RUNS: Duration = Duration::from_secs(60);
+
+/// Between two looks at the age of ended runs, beside those that their number asks for.
+const RETENTION: jiff::SignedDuration = jiff::SignedDuration::from_hours(6);
+
+/// Between two looks at the free space of a disk that was full.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(5);
+
+/// What the daemon is started with.
+pub(crate) struct Start<S> {
+    /// Where everything is.
     pub(crate) paths: Paths,
-    pub(crate) listener: Listener,
-    pub(crate) log: Log,
-    pub(crate) requests: Pin<Box<dyn Stream<Item = Request> + Send>>,
-    pub(crate) starter: Starter,
+    /// The configuration.
+    pub(crate) config: Config,
+    /// Where the log goes, for `spindle daemon info`.
+    pub(crate) log: String,
+    /// Connections, strangers left out.
+    pub(crate) incoming: S,
+    /// Reads the configuration file again.
+    pub(crate) reload: Box<dyn Fn() -> Result<Config, String> + Send + Sync>,
 }
 
-pub(crate) async fn serve(mut start: Start) -> Result<(), ServeError> {
-    let (_incoming, _file) = start.listener.into_incoming();
-    start.starter.ready("serving");
-    while let Some(request) = start.requests.next().await {
-        tracing::info!(?request, "asked");
-        if request != Request::Reload {
-            break;
+/// Why the daemon could not be started, or ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServeError {
+    /// The limit of open files could not be raised, or the own program not be found.
+    #[error("cannot prepare to start processes")]
+    Processes(#[source] io::Error),
+    /// The store could not be opened, or what is in it not be taken up.
+    #[error("cannot open the state directory")]
+    Engine(#[source] engine::RunError),
+    /// The store could not be written any longer, and by now it looks as if it could: the daemon
+    /// should be started anew, in place.
+    #[error("the store failed, and is opened anew: {0}")]
+    StoreBroken(String),
+    /// One of the daemon's own tasks ended.
+    #[error("{0}")]
+    Task(String),
+}
+
+/// A daemon that is open for calls.
+pub(crate) struct Daemon {
+    engine: Engine,
+    tasks: Tasks,
+    stopping: CancellationToken,
+    stop_runs: CancellationToken,
+    reload: Arc<dyn Fn() -> Result<Vec<String>, String> + Send + Sync>,
+    busy: watch::Receiver<bool>,
+}
+
+impl Daemon {
+    /// Opens the engine and serves it.
+    pub(crate) async fn start<S>(start: Start<S>) -> Result<Self, ServeError>
+    where
+        S: Stream<Item = io::Result<UnixStream>> + Send + 'static,
+    {
+        let Start { paths, config, log, incoming, reload } = start;
+        let stopping = CancellationToken::new();
+        let stop_runs = CancellationToken::new();
+        let tasks = Tasks::new(stopping.clone());
+        let engine = open_engine(&paths, &config).await?;
+        let triggers = EventTriggers::default();
+        let (scheduler, schedules) = engine.schedules(triggers).await.map_err(ServeError::Engine)?;
+        tasks.spawn("schedules", OnEnd::StopDaemon, {
+            let stopping = stopping.clone();
+            async move {
+                scheduler.run(stopping).await;
+                Ok(())
+            }
+        });
+        let (busy_sender, busy) = watch::channel(false);
+        tasks.spawn("store", OnEnd::StopDaemon, {
+            let (engine, state_dir) = (engine.clone(), paths.state_dir.clone());
+            let floor = config.store_options().free_space_floor;
+            let stopping = stopping.clone();
+            async move { watch_store(engine, state_dir, floor, stopping).await }
+        });
+        tasks.spawn("housekeeping", OnEnd::Show, keep_house(engine.clone(), busy_sender, stopping.clone()));
+
+        let reload = reloader(engine.clone(), config, reload);
+        let facts = Arc::new(api::DaemonFacts {
+            state_dir: paths.state_dir.clone(),
+            socket: paths.socket.clone(),
+            config: paths.config.clone(),
+            log,
+            started_at: Timestamp::now(),
+            stop: {
+                let (stopping, stop_runs) = (stopping.clone(), stop_runs.clone());
+                Box::new(move |runs_too| {
+                    if runs_too {
+                        stop_runs.cancel();
+                    }
+                    stopping.cancel();
+                })
+            },
+            reload: {
+                let reload = Arc::clone(&reload);
+                Box::new(move || reload())
+            },
+        });
+        let router = services(&engine, &tasks, schedules, facts, stopping.clone()).await;
+        tasks.spawn("server", OnEnd::StopDaemon, {
+            let stopping = stopping.clone();
+            async move {
+                let stopped = stopping.cancelled_owned();
+                router.serve_with_incoming_shutdown(incoming, stopped).await.map_err(|error| error.to_string())
+            }
+        });
+        Ok(Self { engine, tasks, stopping, stop_runs, reload, busy })
+    }
+
+    /// Resolves when the daemon is to end.
+    pub(crate) async fn stopping(&self) {
+        self.stopping.cancelled().await;
+    }
+
+    /// The word to end; the second one stops all runs first.
+    pub(crate) fn terminate(&self) {
+        if self.stopping.is_cancelled() {
+            self.stop_runs.cancel();
+        }
+        self.stopping.cancel();
+    }
+
+    /// Reads the configuration again.
+    pub(crate) fn reload(&self) -> Result<Vec<String>, String> {
+        (self.reload)()
+    }
+
+    /// Goes once around through the engine and its store: a sign that both are alive.
+    pub(crate) async fn probe(&self) -> Result<(), String> {
+        self.engine.probe().await.map_err(|error| error.to_string())
+    }
+
+    /// Whether runs are at work.
+    pub(crate) fn busy(&self) -> watch::Receiver<bool> {
+        self.busy.clone()
+    }
+
+    /// Ends: calls are drained, the store is closed. Processes go on with their shims, unless
+    /// their runs are to be stopped.
+    pub(crate) async fn end(self) -> Result<(), ServeError> {
+        self.stopping.cancel();
+        let drained = tokio::time::timeout(DRAIN, self.tasks.wait());
+        tokio::select! {
+            result = drained => if result.is_err() {
+                tracing::warn!("open calls did not end in time and are cut off");
+            },
+            () = self.stop_runs.cancelled() => {}
+        }
+        if self.stop_runs.is_cancelled() {
+            tracing::info!("stopping all runs");
+            let stopped = self.engine.stop_all("the daemon was told to stop all runs");
+            if tokio::time::timeout(STOP_RUNS, stopped).await.is_err() {
+                tracing::warn!("some runs did not end in time; their processes go on");
+            }
+        }
+        if let Err(error) = self.engine.close().await {
+            tracing::error!(%error, "the store could not be closed; it will be checked at the next start");
+        }
+        match (self.engine.store_problem(), self.tasks.failure()) {
+            (Some(problem), _) => Err(ServeError::StoreBroken(problem)),
+            (None, Some(failure)) => Err(ServeError::Task(failure)),
+            (None, None) => Ok(()),
         }
     }
-    start.starter.stopping();
-    Ok(())
+}
+
+async fn open_engine(paths: &Paths, config: &Config) -> Result<Engine, ServeError> {
+    let soft_limit = raise_open_files().map_err(ServeError::Processes)?;
+    let shim = ShimCommand::own_program(["shim"]).map_err(ServeError::Processes)?;
+    let setup = Setup {
+        state_dir: paths.state_dir.clone(),
+        settings: config.engine_settings(),
+        registry: Registry::default().with(Exec),
+        supervisor: Supervisor::new(shim, soft_limit),
+        clock: Arc::new(SystemClock),
+        on_end: hooks(config),
+        store: config.store_options(),
+    };
+    Engine::open(setup).await.map_err(ServeError::Engine)
+}
+
+fn hooks(config: &Config) -> RunEnd {
+    let hooks = config.hooks.clone();
+    Arc::new(move |run| hooks.iter().enumerate().filter_map(|(number, hook)| hook.on_end(number, run)).collect())
+}
+
+/// All services behind one router.
+async fn services(
+    engine: &Engine,
+    tasks: &Tasks,
+    schedules: engine::schedule::SchedulerHandle,
+    facts: Arc<api::DaemonFacts>,
+    stopping: CancellationToken,
+) -> tonic::transport::server::Router {
+    use v1::approval_service_server::ApprovalServiceServer;
+    use v1::daemon_service_server::DaemonServiceServer;
+    use v1::lease_service_server::LeaseServiceServer;
+    use v1::run_service_server::RunServiceServer;
+    use v1::schedule_service_server::ScheduleServiceServer;
+
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<RunServiceServer<api::Runs>>().await;
+    health.set_serving::<DaemonServiceServer<api::Daemon>>().await;
+    let daemon = api::Daemon::new(engine.clone(), tasks.clone(), facts);
+    let mut server = Server::builder();
+    let mut router = server
+        .add_service(health_service)
+        .add_service(DaemonServiceServer::with_interceptor(daemon, same_protocol))
+        .add_service(RunServiceServer::with_interceptor(api::Runs::new(engine.clone(), stopping), same_protocol))
+        .add_service(ApprovalServiceServer::with_interceptor(api::Approvals::new(engine.clone()), same_protocol))
+        .add_service(ScheduleServiceServer::with_interceptor(
+            api::Schedules::new(engine.clone(), schedules),
+            same_protocol,
+        ))
+        .add_service(LeaseServiceServer::with_interceptor(api::Leases::new(engine.clone()), same_protocol));
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    // The descriptors are our own: were they not valid, no test would pass. Older clients ask for
+    // the alpha version.
+    if let (Ok(v1), Ok(alpha)) = (reflection().build_v1(), reflection().build_v1alpha()) {
+        router = router.add_service(v1).add_service(alpha);
+    }
+    router
+}
+
+/// The version handshake: a client that says which protocol it speaks must speak this one.
+#[expect(clippy::result_large_err, reason = "the interceptor's form is tonic's")]
+fn same_protocol(request: Request<()>) -> Result<Request<()>, Status> {
+    let spoken = request.metadata().get(spindle_client::PROTOCOL_HEADER);
+    let spoken = spoken.and_then(|value| value.to_str().ok()).and_then(|value| value.parse::<u32>().ok());
+    match spoken {
+        Some(other) if other != PROTOCOL => {
+            let text = format!("the client speaks protocol {other}, this daemon {PROTOCOL}");
+            let hint = "restart the daemon after an upgrade (`spindle daemon restart`): runs go on";
+            Err(api::status(Code::FailedPrecondition, "VERSION_MISMATCH", text, hint))
+        }
+        _ => Ok(request),
+    }
+}
+
+/// Takes a new configuration: what can change at run time changes, the rest is told.
+fn reloader(
+    engine: Engine,
+    config: Config,
+    read: Box<dyn Fn() -> Result<Config, String> + Send + Sync>,
+) -> Arc<dyn Fn() -> Result<Vec<String>, String> + Send + Sync> {
+    Arc::new(move || {
+        let new = read()?;
+        let engine = engine.clone();
+        let settings = new.engine_settings();
+        tokio::spawn(async move {
+            if let Err(error) = engine.reload(settings).await {
+                tracing::error!(%error, "the new settings could not be taken");
+            }
+        });
+        Ok(config.needs_restart(&new))
+    })
+}
+
+/// Waits until the store breaks, and then until there is room again: from then on a new start may
+/// help, and until then the daemon still answers what can be answered.
+async fn watch_store(
+    engine: Engine,
+    state_dir: PathBuf,
+    floor: u64,
+    stopping: CancellationToken,
+) -> Result<(), String> {
+    let problem = tokio::select! {
+        problem = engine.store_broken() => problem,
+        () = stopping.cancelled() => return Ok(()),
+    };
+    loop {
+        // Nobody tells when a disk has room again.
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_FOR_ROOM) => {}
+            () = stopping.cancelled() => return Ok(()),
+        }
+        let disk = nix::sys::statvfs::statvfs(&state_dir).map_err(|error| error.to_string())?;
+        if u64::from(disk.blocks_available()).saturating_mul(disk.fragment_size()) > floor {
+            return Err(problem);
+        }
+    }
+}
+
+/// What needs doing now and then: forgetting old runs, and knowing whether any run is at work.
+async fn keep_house(
+    engine: Engine,
+    busy: watch::Sender<bool>,
+    stopping: CancellationToken,
+) -> Result<(), String> {
+    let whole = |error: engine::RunError| error.to_string();
+    let mut events = engine.events();
+    engine.sweep_directories().await.map_err(whole)?;
+    let mut next = engine.now();
+    loop {
+        busy.send_if_modified(|busy| {
+            let now = engine.counts()[1] > 0;
+            std::mem::replace(busy, now) != now
+        });
+        if engine.keeps_too_many() || engine.now() >= next {
+            while engine.retain().await.map_err(whole)? > 0 && !stopping.is_cancelled() {}
+            next = engine.now().checked_add(RETENTION).unwrap_or(Timestamp::MAX);
+        }
+        tokio::select! {
+            () = stopping.cancelled() => return Ok(()),
+            () = engine.clock().sleep_until(next) => {}
+            page = events.next() => if page.is_err() {
+                // It fell behind by more than is kept: only the newest events matter here.
+                events = engine.events();
+            },
+        }
+    }
 }

@@ -10,13 +10,13 @@ use super::view::time;
 
 /// Serves approvals.
 #[derive(Clone)]
-pub struct Approvals {
+pub(crate) struct Approvals {
     engine: Engine,
 }
 
 impl Approvals {
     /// Over an engine.
-    pub fn new(engine: Engine) -> Self {
+    pub(crate) fn new(engine: Engine) -> Self {
         Self { engine }
     }
 

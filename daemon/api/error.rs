@@ -12,7 +12,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 const DOMAIN: &str = "spindle";
 
 /// A status with a reason from the list in `run.proto`, and what to do about it.
-pub(super) fn status(code: Code, reason: &str, message: impl Into<String>, hint: &str) -> Status {
+pub(crate) fn status(code: Code, reason: &str, message: impl Into<String>, hint: &str) -> Status {
     status_with(code, reason, message, hint, HashMap::new())
 }
 
@@ -149,7 +149,7 @@ pub(super) fn from_schedule(error: ScheduleError) -> Status {
             status(Code::AlreadyExists, "NAME_TAKEN", text, "choose another name, or use --replace")
         }
         ScheduleError::Trigger(_) => invalid("INVALID_TRIGGER", text),
-        ScheduleError::Name(_) => invalid("INVALID_NAME", text),
+        ScheduleError::InvalidName(_) => invalid("INVALID_NAME", text),
         _ => status(Code::Unavailable, "STORE_FAILED", text, "try again"),
     }
 }

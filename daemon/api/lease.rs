@@ -10,13 +10,13 @@ use super::view;
 
 /// Serves leases.
 #[derive(Clone)]
-pub struct Leases {
+pub(crate) struct Leases {
     engine: Engine,
 }
 
 impl Leases {
     /// Over an engine.
-    pub fn new(engine: Engine) -> Self {
+    pub(crate) fn new(engine: Engine) -> Self {
         Self { engine }
     }
 

@@ -19,14 +19,14 @@ const UPCOMING: usize = 5;
 
 /// Serves schedules.
 #[derive(Clone)]
-pub struct Schedules {
+pub(crate) struct Schedules {
     engine: Engine,
     schedules: SchedulerHandle,
 }
 
 impl Schedules {
     /// Over an engine and its schedules.
-    pub fn new(engine: Engine, schedules: SchedulerHandle) -> Self {
+    pub(crate) fn new(engine: Engine, schedules: SchedulerHandle) -> Self {
         Self { engine, schedules }
     }
 

@@ -88,9 +88,11 @@ pub(crate) static SECTIONS: &[Section] = &[
         name: "runs",
         about: "How many runs are at work, and what is kept of those that have ended.",
         keys: &[
-            Key::<Config>::new("slots", "How many runs may be at work at the same time; others wait.", |config| {
-                &mut config.runs.slots
-            })
+            Key::<Config>::new(
+                "slots",
+                "How many runs may be at work at the same time; others wait.",
+                |config| &mut config.runs.slots,
+            )
             .default("twice the number of processor cores"),
             Key::<Config>::new(
                 "slots_by_kind",
@@ -103,10 +105,14 @@ pub(crate) static SECTIONS: &[Section] = &[
                  `spindle run resume`.",
                 |config| &mut config.runs.max_interruptions,
             ),
-            Key::<Config>::new("keep", "How many ended runs are kept; the oldest go first, with their logs.", |config| {
-                &mut config.runs.keep
+            Key::<Config>::new(
+                "keep",
+                "How many ended runs are kept; the oldest go first, with their logs.",
+                |config| &mut config.runs.keep,
+            ),
+            Key::<Config>::new("keep_for", "How long ended runs are kept at most.", |config| {
+                &mut config.runs.keep_for
             }),
-            Key::<Config>::new("keep_for", "How long ended runs are kept at most.", |config| &mut config.runs.keep_for),
             Key::<Config>::new(
                 "keep_events",
                 "How many events are kept: how far back a watcher can take up where it was.",
@@ -124,34 +130,34 @@ pub(crate) static SECTIONS: &[Section] = &[
                 |config| &mut config.store.free_space_floor,
             )
             .on_start(),
-            Key::<Config>::new("cache", "Memory for pages of the database.", |config| &mut config.store.cache).on_start(),
+            Key::<Config>::new("cache", "Memory for pages of the database.", |config| {
+                &mut config.store.cache
+            })
+            .on_start(),
         ],
     },
     Section {
         name: "codex",
         about: "The Codex CLI.",
-        keys: &[
-            Key::<Config>::new(
-                "binary",
-                "The program that is run: a name on PATH or an absolute path; with arguments where a\n\
+        keys: &[Key::<Config>::new(
+            "binary",
+            "The program that is run: a name on PATH or an absolute path; with arguments where a\n\
                  wrapper needs them, as in \"npx --yes @openai/codex\".",
-                |config| &mut config.codex.binary,
-            )
-            .variable("SPINDLE_CODEX_BIN"),
-        ],
+            |config| &mut config.codex.binary,
+        )
+        .variable("SPINDLE_CODEX_BIN")
+        .on_start()],
     },
     Section {
         name: "power",
         about: "The machine.",
-        keys: &[
-            Key::<Config>::new(
-                "inhibit_sleep",
-                "Keeps the machine from going to sleep while runs are at work, with systemd-inhibit or,\n\
+        keys: &[Key::<Config>::new(
+            "inhibit_sleep",
+            "Keeps the machine from going to sleep while runs are at work, with systemd-inhibit or,\n\
                  on macOS, caffeinate.",
-                |config| &mut config.power.inhibit_sleep,
-            )
-            .on_start(),
-        ],
+            |config| &mut config.power.inhibit_sleep,
+        )
+        .on_start()],
     },
 ];
 
@@ -162,7 +168,7 @@ pub(crate) const HOOKS: &str = "hooks";
 pub(crate) const HOOKS_ABOUT: &str = "\
 Commands to be run when a run has ended, each as a run of its own, which has a log and a state\n\
 like any other. A command reads the ended run as one JSON object from its standard input. Hooks\n\
-do not run at the end of hooks.";
+do not run at the end of hooks. Changes take effect at the next start.";
 
 /// The keys of a hook.
 pub(crate) static HOOK_KEYS: &[Key<Hook>] = &[
@@ -174,14 +180,11 @@ pub(crate) static HOOK_KEYS: &[Key<Hook>] = &[
     .default("must be given"),
     Key::<Hook>::new("kinds", "The kinds of runs; none: all.", |hook| &mut hook.kinds),
     Key::<Hook>::new("labels", "Labels that the run must have, all of them.", |hook| &mut hook.labels),
-    Key::<Hook>::new(
-        "command",
-        "Program and arguments. No shell is involved.",
-        |hook| &mut hook.command,
-    )
-    .default("must be given"),
+    Key::<Hook>::new("command", "Program and arguments. No shell is involved.", |hook| &mut hook.command)
+        .default("must be given"),
     Key::<Hook>::new("timeout", "When the command is stopped.", |hook| &mut hook.timeout),
-    Key::<Hook>::new("cwd", "The directory in which it runs.", |hook| &mut hook.cwd).default("the home directory"),
+    Key::<Hook>::new("cwd", "The directory in which it runs.", |hook| &mut hook.cwd)
+        .default("the home directory"),
 ];
 
 /// The variable that sets a key.

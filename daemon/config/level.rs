@@ -54,7 +54,8 @@ impl Value for LogLevel {
         let text = match node.get_ref() {
             DeValue::String(text) => text,
             other => {
-                let message = format!("expected {}, found a value of type {}", Self::form(), other.type_str());
+                let message =
+                    format!("expected {}, found a value of type {}", Self::form(), other.type_str());
                 return Err(Wrong::new(node.span(), message));
             }
         };

@@ -364,7 +364,8 @@ fn unknown_section(name: &Spanned<DeString<'_>>) -> Wrong {
 fn unknown_key(section: &Section, name: &Spanned<DeString<'_>>) -> Wrong {
     match home_of(name.get_ref()) {
         Some(home) => {
-            let message = format!("the key {:?} belongs below [{home}], not [{}]", name.get_ref(), section.name);
+            let message =
+                format!("the key {:?} belongs below [{home}], not [{}]", name.get_ref(), section.name);
             Wrong::new(name.span(), message)
         }
         None => {

@@ -13,6 +13,8 @@ mod load;
 mod reference;
 mod show;
 mod suggest;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use std::collections::BTreeMap;
@@ -107,10 +109,7 @@ impl Default for Config {
                 keep_for: engine.keep_runs_for,
                 keep_events: at_least_one(usize::try_from(engine.keep_events).unwrap_or(usize::MAX)),
             },
-            store: Store {
-                free_space_floor: Size(store.free_space_floor),
-                cache: Size(store.cache_bytes),
-            },
+            store: Store { free_space_floor: Size(store.free_space_floor), cache: Size(store.cache_bytes) },
             codex: Codex { binary: Words(vec!["codex".to_owned()]) },
             power: Power { inhibit_sleep: false },
             hooks: Vec::new(),
@@ -133,11 +132,15 @@ impl Default for Hook {
 
 impl Config {
     /// The engine's part.
-    pub(crate) fn engine(&self) -> engine::Settings {
+    pub(crate) fn engine_settings(&self) -> engine::Settings {
         let runs = &self.runs;
         engine::Settings {
             slots: runs.slots.0.get(),
-            slots_by_kind: runs.slots_by_kind.iter().map(|(kind, slots)| (kind.0.to_owned(), slots.0.get())).collect(),
+            slots_by_kind: runs
+                .slots_by_kind
+                .iter()
+                .map(|(kind, slots)| (kind.0.to_owned(), slots.0.get()))
+                .collect(),
             max_interruptions: runs.max_interruptions,
             keep_runs: runs.keep,
             keep_runs_for: runs.keep_for,
@@ -146,7 +149,7 @@ impl Config {
     }
 
     /// How the store is opened.
-    pub(crate) fn store(&self) -> engine::store::Options {
+    pub(crate) fn store_options(&self) -> engine::store::Options {
         engine::store::Options {
             free_space_floor: self.store.free_space_floor.0,
             cache_bytes: self.store.cache.0,
@@ -161,14 +164,17 @@ impl Config {
 
     /// The keys whose values differ and that a reload does not change, as `section.key`.
     pub(crate) fn needs_restart(&self, new: &Self) -> Vec<String> {
-        let (mut old, mut new) = (self.clone(), new.clone());
+        let (mut old, mut changed) = (self.clone(), new.clone());
         let mut differ = Vec::new();
         for section in SECTIONS {
             for key in section.keys.iter().filter(|key| key.takes_effect == TakesEffect::OnStart) {
-                if (key.field)(&mut old).show() != (key.field)(&mut new).show() {
+                if (key.field)(&mut old).show() != (key.field)(&mut changed).show() {
                     differ.push(section.path(key));
                 }
             }
+        }
+        if self.hooks != new.hooks {
+            differ.push(keys::HOOKS.to_owned());
         }
         differ
     }

@@ -44,7 +44,10 @@ fn reference() -> String {
         }
     }
     let _ = writeln!(out, "\n## `[[{HOOKS}]]`\n\n{HOOKS_ABOUT}");
-    let _ = writeln!(out, "\nThe variable `SPINDLE_HOOKS` holds the whole list, as a TOML array of inline tables.");
+    let _ = writeln!(
+        out,
+        "\nThe variable `SPINDLE_HOOKS` holds the whole list, as a TOML array of inline tables."
+    );
     let mut hook = Hook::default();
     for key in HOOK_KEYS {
         describe(&mut out, key, &mut hook);

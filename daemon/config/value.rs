@@ -360,7 +360,9 @@ impl Value for Words {
             _ => None,
         };
         let program_is_found = |words: &Vec<String>| {
-            words.first().is_some_and(|first| !first.is_empty() && (!first.contains('/') || first.starts_with('/')))
+            words
+                .first()
+                .is_some_and(|first| !first.is_empty() && (!first.contains('/') || first.starts_with('/')))
         };
         words.filter(program_is_found).map(Self).ok_or_else(|| unexpected::<Self>(node))
     }

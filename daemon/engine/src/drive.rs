@@ -22,7 +22,17 @@ pub(crate) async fn drive(engine: Engine, run: RunId, seen: tokio::sync::watch::
     let Some((record, start)) = engine.active(run) else { return };
     let context = RunContext::new(engine.clone(), run, seen);
     engine.show_processes(run, context.processes());
-    let mut result = work(&engine, &context, &record, &start).await;
+    let work = work(&engine, &context, &record, &start);
+    let mut result = tokio::select! {
+        biased;
+        // Nothing can be stored any longer, so nothing may be decided: processes go on with their
+        // shims, and the next daemon takes the run up where the store has it.
+        _ = engine.store_broken() => return,
+        result = work => result,
+    };
+    if engine.store_problem().is_some() {
+        return;
+    }
     if let Err(failure) = context.close().await {
         // A replay that did not do what is stored cannot be trusted in its result either, unless
         // it broke off on its own account.

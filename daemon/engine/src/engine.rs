@@ -376,6 +376,11 @@ impl Engine {
         self.store().stats()
     }
 
+    /// Goes once around through the store: resolves when all that was committed before is on disk.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        self.transact(|_| Ok(())).await
+    }
+
     /// Writes the store as JSON lines.
     pub async fn export(&self, to: PathBuf) -> Result<(), StoreError> {
         self.store().export(to).await.map(drop)

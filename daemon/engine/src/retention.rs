@@ -64,6 +64,12 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether more ended runs are kept than the settings allow.
+    pub fn keeps_too_many(&self) -> bool {
+        let core = self.core();
+        core.kept > core.settings.keep_runs
+    }
+
     /// Forgets the oldest ended runs beyond the limits of number and age; resolves when a pass is
     /// done. Runs on which others wait are kept.
     pub async fn retain(&self) -> Result<u64, RunError> {

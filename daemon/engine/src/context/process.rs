@@ -388,6 +388,7 @@ impl RunContext {
         failure: Option<Failure>,
     ) -> Result<(), Failure> {
         self.shared.engine.note_exit(self.shared.run, name, exit);
+        // The record of the run has changed as well: it goes into the same batch as the step.
         self.finish_step(name, |step, now| {
             step.finish(now, state, value, failure);
             if let Some(attempt) = step.attempts.last_mut() {

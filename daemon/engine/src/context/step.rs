@@ -140,6 +140,9 @@ impl RunContext {
                 "failure": stored.step.attempts.last().and_then(|attempt| attempt.failure.clone()),
             });
             tx.event(Some(run), "step.finished", data);
+            if matches!(stored.step.kind, StepKind::Process | StepKind::Background) {
+                tx.touch(run);
+            }
             tx.put_step(run, stored);
             Ok::<_, Failure>(())
         });

@@ -25,6 +25,9 @@ use crate::process::UnixNanos;
 /// A new entry is written when the stream changes, and when the last one is older than this.
 pub const RESOLUTION: Duration = Duration::from_millis(10);
 
+/// Where only the last bytes of each stream are kept, as many bytes of the index are, but never fewer than this.
+pub const SMALLEST_KEPT: u64 = 1 << 20;
+
 /// Name of the index file in an attempt's directory.
 pub const INDEX: &str = "index";
 

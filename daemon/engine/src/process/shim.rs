@@ -65,6 +65,7 @@ impl<T, E: Into<io::Error>> Attempted<T> for Result<T, E> {
 
 /// Runs as the shim of the attempt in this directory, from the start of the child to its recorded end.
 ///
+/// To be called before the process has opened any file or started any thread.
 /// The caller is the daemon, which passes the locked `lock` file as standard input. The code is 0 when the end was
 /// recorded.
 pub fn main(dir: &Path) -> ExitCode {
@@ -126,6 +127,8 @@ fn run(dir: &Path) -> Result<(), ShimError> {
 
 /// Cuts the ties to the daemon. The lock that came as standard input stays open, out of the child's reach.
 fn detach() -> Result<File, ShimError> {
+    // Kernels before 5.9 cannot; then what was left open stays open.
+    let _ = platform::close_inherited();
     let stdin = io::stdin();
     let lock = rustix::io::fcntl_dupfd_cloexec(&stdin, 3).attempted("keep the lock")?;
     let null = File::open("/dev/null").attempted_on("open", "/dev/null")?;

@@ -232,9 +232,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 fn check_paths(dir: &Path, launch: &Launch) -> Result<(), ProcessError> {
-    let check = |what, path: &Path| match path.is_absolute() {
-        true => Ok(()),
-        false => Err(ProcessError::Relative { what, path: path.to_owned() }),
+    let check = |what, path: &Path| {
+        if path.is_absolute() { Ok(()) } else { Err(ProcessError::Relative { what, path: path.to_owned() }) }
     };
     check("the attempt's directory", dir)?;
     check("the working directory", Path::new(launch.cwd.as_os_str()))

@@ -12,4 +12,5 @@ pub use request::{
     After, LeaseKey, OnInterrupt, Origin, RetryPolicy, Secret, SecretSource, StartOptions, StartRun, Variable,
 };
 pub use tables::BadRow;
-pub use state::{Effect, Ending, Refused, RunEvent, RunState, Status, Turn, Verdict, Wait, step};
+pub use state::{Ending, Refused, RunState, Status, Turn, Wait};
+pub(crate) use state::{Effect, RunEvent, Verdict, step};

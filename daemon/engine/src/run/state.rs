@@ -103,7 +103,7 @@ impl Ending {
 
 /// What happens to a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RunEvent {
+pub(crate) enum RunEvent {
     /// It has got a slot and its leases.
     Admitted,
     /// The runs that it was to follow have ended as wanted.
@@ -127,7 +127,7 @@ pub enum RunEvent {
 /// What is to become of a run whose workflow has returned. The engine decides it from the
 /// result, the retry policy and the interrupt policy, before it asks [`step`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// It is done.
     Succeed,
     /// It failed for good.
@@ -147,7 +147,7 @@ pub enum Verdict {
 
 /// What the engine must do about a transition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
+pub(crate) enum Effect {
     /// Let its workflow go on, or start it.
     Run,
     /// Tell its workflow to stop, and its processes by the stop ladder.
@@ -278,7 +278,7 @@ impl Status {
 
 /// Moves a run. `begun` tells whether its workflow has ever been started: only then is there
 /// anything to unwind when it is asked to end.
-pub fn step(state: &RunState, event: RunEvent, begun: bool) -> Result<(RunState, Vec<Effect>), Refused> {
+pub(crate) fn step(state: &RunState, event: RunEvent, begun: bool) -> Result<(RunState, Vec<Effect>), Refused> {
     use RunState as S;
     let refused = |wanted| Err(Refused { state: state.word(), wanted });
     let finish = |state| Ok((state, vec![Effect::Finish]));

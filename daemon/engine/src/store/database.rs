@@ -1,10 +1,12 @@
 //! sled, wrapped: what the store needs of it, with its panics turned into errors.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
@@ -52,13 +54,14 @@ impl Database {
     /// Opens the database in the directory `path`, or creates it. The caller holds the store's lock.
     pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         remove_half_written_snapshots(path)?;
+        let data_path = path.join("db");
+        wait_for_release(&data_path)?;
         let config = sled::Config::new()
             .path(path)
             .cache_capacity(cache_bytes)
             // The store thread is the only one that flushes.
             .flush_every_ms(None);
         let tree = guarded("open", path, || config.open())?;
-        let data_path = path.join("db");
         let data = File::open(&data_path).map_err(StoreError::io("open", &data_path))?;
         // sled syncs neither its settings file nor the names of its files.
         let settings = path.join("conf");
@@ -189,6 +192,31 @@ fn remove_half_written_snapshots(path: &Path) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// sled locks its data file as well, and a thread of its pool can hold on to the file for a moment after the
+/// database was closed. The store's own lock is ours, so whoever has this one is such a thread, or an iterator
+/// that somebody still keeps.
+fn wait_for_release(data: &Path) -> Result<(), StoreError> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let file = match File::open(data) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        file => file.map_err(StoreError::io("open", data))?,
+    };
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match file.try_lock() {
+            // Not just by closing: a child process that is being started may have a copy of the descriptor.
+            Ok(()) => return file.unlock().map_err(StoreError::io("unlock", data)),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(1));
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(StoreError::Locked { path: data.to_owned(), holder: None });
+            }
+            Err(TryLockError::Error(error)) => return Err(StoreError::io("lock", data)(error)),
+        }
+    }
 }
 
 /// Runs a call into sled; damage on the disk makes some of them panic.

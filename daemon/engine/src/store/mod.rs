@@ -2,7 +2,10 @@
 //!
 //! One sled tree, cut into typed tables ([`Table`]) by a prefix byte. Writers collect their changes in a
 //! [`Batch`] and hand it to [`Store::commit`]; one thread merges what waits, makes it durable and answers.
-//! This is the only module that knows sled. What it does about sled's weaknesses:
+//! This is the only module that knows sled.
+//!
+//! A store is a directory: `lock` (who has it open), `sled/` (the rows), `watermark` (how far the rows had
+//! come), `blobs/` (what is too large for a row).
 //!
 //! - `handle`: the handle that the rest of the engine holds ([`Store`], [`Permit`], [`Ticket`]);
 //! - `writer`: the store thread: one flush and one `fdatasync` for all that waits, then the answers;

@@ -57,7 +57,17 @@ pub(super) struct Opened {
 /// The claim on a store's directory, for as long as it lives.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child process that is just being started has a copy of the descriptor, and
+        // would hold the lock until it runs its program.
+        if let Err(error) = self.file.unlock() {
+            tracing::warn!(%error, "the store's lock was not released");
+        }
+    }
 }
 
 /// Where the database of the store in `directory` is.
@@ -193,7 +203,7 @@ pub(super) fn lock(directory: &Path) -> Result<Lock, StoreError> {
     if let Err(error) = written {
         tracing::debug!(%error, "the lock file does not name this process");
     }
-    Ok(Lock { _file: file })
+    Ok(Lock { file })
 }
 
 pub(super) fn require_space(directory: &Path, floor: u64) -> Result<(), StoreError> {

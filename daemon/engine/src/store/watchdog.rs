@@ -14,6 +14,7 @@ const LAST_CHANCE: Duration = Duration::from_secs(1);
 /// Watches one piece of work at a time.
 pub(super) struct Watchdog {
     shared: Arc<Shared>,
+    limit: Duration,
 }
 
 struct Shared {
@@ -34,7 +35,7 @@ struct State {
 
 impl Watchdog {
     /// Starts the thread. `expired` is called there when a piece of work has taken `limit` and a little more.
-    pub(super) fn start(limit: Duration, expired: impl FnOnce() + Send + 'static) -> std::io::Result<Armer> {
+    pub(super) fn start(limit: Duration, expired: impl FnOnce() + Send + 'static) -> std::io::Result<Self> {
         let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
         let watched = Arc::clone(&shared);
         thread::Builder::new().name("store-watchdog".to_owned()).spawn(move || {
@@ -42,36 +43,27 @@ impl Watchdog {
                 expired();
             }
         })?;
-        Ok(Armer { watchdog: Watchdog { shared }, limit })
+        Ok(Self { shared, limit })
     }
-}
 
-/// The side of the one who works.
-pub(super) struct Armer {
-    watchdog: Watchdog,
-    limit: Duration,
-}
-
-impl Armer {
     /// Watches until the guard is dropped.
     pub(super) fn watch(&self) -> Watched<'_> {
-        let shared = &*self.watchdog.shared;
-        let mut state = shared.lock();
+        let mut state = self.shared.lock();
         state.piece += 1;
         state.armed = Some((state.piece, Instant::now() + self.limit));
         // Under load the thread is waiting for an earlier deadline already and finds this one when it looks;
         // waking it for every flush would cost a context switch each.
         if state.asleep {
-            shared.changed.notify_one();
+            self.shared.changed.notify_one();
         }
-        Watched { shared }
+        Watched { shared: &self.shared }
     }
 }
 
-impl Drop for Armer {
+impl Drop for Watchdog {
     fn drop(&mut self) {
-        self.watchdog.shared.lock().stopped = true;
-        self.watchdog.shared.changed.notify_one();
+        self.shared.lock().stopped = true;
+        self.shared.changed.notify_one();
     }
 }
 
@@ -133,19 +125,19 @@ mod tests {
     #[test]
     fn work_that_hangs_is_reported() {
         let (sender, expired) = mpsc::channel();
-        let armer = Watchdog::start(Duration::from_millis(1), move || sender.send(()).unwrap()).unwrap();
-        let _hanging = armer.watch();
+        let watchdog = Watchdog::start(Duration::from_millis(1), move || sender.send(()).unwrap()).unwrap();
+        let _hanging = watchdog.watch();
         expired.recv_timeout(Duration::from_secs(60)).expect("the watchdog sees that the work hangs");
     }
 
     #[test]
     fn work_that_ends_is_left_alone_and_stopping_ends_the_thread() {
         let (sender, expired) = mpsc::channel::<()>();
-        let armer = Watchdog::start(Duration::from_secs(3600), move || sender.send(()).unwrap()).unwrap();
+        let watchdog = Watchdog::start(Duration::from_secs(3600), move || sender.send(()).unwrap()).unwrap();
         for _ in 0..1000 {
-            drop(armer.watch());
+            drop(watchdog.watch());
         }
-        drop(armer);
+        drop(watchdog);
         let end = expired.recv_timeout(Duration::from_secs(60));
         assert_eq!(end, Err(mpsc::RecvTimeoutError::Disconnected), "the thread ends without a report");
     }

@@ -19,7 +19,7 @@ use super::open::Lock;
 use super::reader::Reader;
 use super::table::Tables;
 use super::transfer::{self, Transferred};
-use super::watchdog::Armer;
+use super::watchdog::Watchdog;
 use super::watermark::{self, Watermark};
 
 /// How many operations are merged into one batch at most. More would make the first waiter wait longer
@@ -75,7 +75,7 @@ pub(super) struct Writer {
     pub(super) identity: Identity,
     pub(super) gauges: Arc<Gauges>,
     pub(super) failure: Failure,
-    pub(super) watchdog: Armer,
+    pub(super) watchdog: Watchdog,
     pub(super) marked: Marked,
     /// Last, so that it is released after the database is closed.
     pub(super) lock: Lock,

@@ -3,7 +3,7 @@
 use engine::store::{Options, Store, StoreError};
 use tempfile::tempdir;
 
-use super::{Note, Numbered, TABLES, open, options, put};
+use super::{Note, Numbered, TABLES, open, options, put, rows};
 
 #[test]
 fn a_second_opener_is_refused_and_told_who_holds_the_store() {
@@ -17,6 +17,19 @@ fn a_second_opener_is_refused_and_told_who_holds_the_store() {
     assert!(error.to_string().contains(&lock.display().to_string()), "{error}");
     drop(store);
     open(directory.path());
+}
+
+#[tokio::test]
+async fn a_closed_store_can_be_opened_again_at_once() {
+    let directory = tempdir().unwrap();
+    for round in 0..40 {
+        let store = open(directory.path());
+        assert_eq!(rows::<Numbered>(&store).len(), round);
+        store.write(put(round as u64, "one more")).await.unwrap();
+        if round % 2 == 0 {
+            store.close().unwrap();
+        }
+    }
 }
 
 #[tokio::test]

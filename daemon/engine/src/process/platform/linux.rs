@@ -19,8 +19,18 @@ use super::super::record::ProcessId;
 pub(super) const RSS_UNIT: u64 = 1024;
 
 /// The program that this process runs, even after its file was replaced by an upgrade.
+#[expect(clippy::unnecessary_wraps, reason = "other systems have to ask")]
 pub(crate) fn own_program() -> io::Result<PathBuf> {
     Ok(PathBuf::from("/proc/self/exe"))
+}
+
+/// Closes all descriptors but the standard ones: whoever started the daemon may have left some open, and would wait
+/// for their end as long as a shim or its child lives.
+pub(crate) fn close_inherited() -> io::Result<()> {
+    // SAFETY: called before this process has opened anything, so no descriptor that is closed has an owner in it.
+    let result = unsafe { nix::libc::close_range(3, nix::libc::c_uint::MAX, 0) };
+    nix::errno::Errno::result(result)?;
+    Ok(())
 }
 
 /// Makes this process inherit the orphans among its descendants, and names it for `ps` and `top`.

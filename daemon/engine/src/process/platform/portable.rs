@@ -27,6 +27,11 @@ pub(crate) fn own_program() -> io::Result<PathBuf> {
     std::env::current_exe()
 }
 
+/// There is no call that does it at once.
+pub(crate) fn close_inherited() -> io::Result<()> {
+    Ok(())
+}
+
 /// There is nothing to become.
 pub(crate) fn become_subreaper() -> io::Result<()> {
     Ok(())

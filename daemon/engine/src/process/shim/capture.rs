@@ -13,7 +13,7 @@ use super::super::launch::{AtOutputLimit, OutputLimit};
 use super::super::platform;
 use super::super::record::{StreamTotals, UnixNanos};
 use super::child::Outputs;
-use crate::logs::index::{Entry, INDEX, RESOLUTION, Stream};
+use crate::logs::index::{Entry, INDEX, RESOLUTION, SMALLEST_KEPT, Stream};
 
 /// Most bytes taken from one stream before the other, and the signals, get their turn.
 const TURN: usize = 1 << 20;
@@ -25,8 +25,8 @@ const BUFFER: usize = 64 << 10;
 const PIPE: std::ops::RangeInclusive<usize> = 64 << 10..=1 << 20;
 /// Holes are punched when they are at least so large, or an eighth of what is kept.
 const SMALLEST_HOLE: u64 = 64 << 10;
-/// Under [`AtOutputLimit::DropOldest`] the index is kept as long as the streams, but at least so long.
-const SMALLEST_INDEX: u64 = 1 << 20;
+/// File systems give space back in blocks of this size or of one that divides it, seldom in larger ones.
+const BLOCK: u64 = 4 << 10;
 /// Output up to this size is synced before the end is recorded. More than that was for the most part written back by
 /// the kernel already, and syncing it would make the end of every large run wait for the disk.
 const SYNCED: u64 = 16 << 20;
@@ -216,7 +216,7 @@ impl Capture {
         self.index.last = Some((stream, now));
         self.streams[place].dropped_untold = 0;
         if let Some(limit) = self.drop_oldest() {
-            let kept = limit.max(SMALLEST_INDEX);
+            let kept = limit.max(SMALLEST_KEPT);
             let file = &mut self.index.file;
             file.give_back_to(file.length.saturating_sub(kept), SMALLEST_HOLE);
         }
@@ -309,8 +309,9 @@ impl KeptFile {
         Ok(())
     }
 
-    /// Gives the space before `start` back, when it is worth it.
+    /// Gives the space before `start` back, in whole blocks, when it is worth it.
     fn give_back_to(&mut self, start: u64, worth: u64) {
+        let start = start - start % BLOCK;
         if start.saturating_sub(self.punched) >= worth {
             // Where the file system cannot do it, the bytes stay and are only hidden from readers.
             let _ = platform::punch_hole(&self.file, self.punched, start - self.punched);

@@ -74,7 +74,7 @@ pub(super) fn fork(launch: &Launch, soft_nofile: Option<u64>, outputs: Outputs) 
             // Or the gate would never say that the shim is gone.
             drop((gate_in, report_out));
             let mut report = File::from(report_in);
-            let (stage, error) = become_program(launch, &plan, shim, gate_out.into(), outputs);
+            let (stage, error) = become_program(launch, &plan, shim, gate_out.into(), &outputs);
             let errno = error.raw_os_error().unwrap_or(nix::libc::EIO);
             let [a, b, c, d] = errno.to_le_bytes();
             let _ = report.write_all(&[stage as u8, a, b, c, d]);
@@ -89,9 +89,9 @@ fn become_program(
     plan: &Plan,
     shim: Pid,
     gate: File,
-    outputs: Outputs,
+    outputs: &Outputs,
 ) -> (Stage, io::Error) {
-    if let Err(error) = prepare(plan, shim, gate, &outputs) {
+    if let Err(error) = prepare(plan, shim, gate, outputs) {
         return (Stage::Prepare, error);
     }
     if let Stdin::File(path) = &launch.stdin {
