@@ -53,11 +53,6 @@ impl Starter {
         }
     }
 
-    /// What the daemon is about, for `systemctl status`.
-    pub(crate) fn status(&self, status: &str) {
-        tell(&[NotifyState::Status(status)]);
-    }
-
     /// The configuration is read again; [`Starter::ready`] must follow, whether that succeeds or not.
     pub(crate) fn reloading(&self) {
         // Without the time, systemd from 253 on takes the reload for failed.

@@ -50,6 +50,10 @@ async fn keep_awake_by(tool: &[&str], mut at_work: watch::Receiver<bool>) {
             rest(&mut at_work).await;
         }
         release(holder).await;
+        // Its last word may have been that runs are at work.
+        if at_work.has_changed().is_err() {
+            return;
+        }
     }
 }
 
