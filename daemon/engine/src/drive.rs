@@ -12,7 +12,7 @@ use crate::core::Seen;
 use crate::engine::{Engine, too_large};
 use crate::failure::{Failure, FailureKind};
 use crate::files::VALUE_LIMIT;
-use crate::run::tables::{PackedRow, Spill, StepRow, to_json};
+use crate::run::tables::{PackedRow, Spill, StepRow, WHOLE, to_json};
 use crate::run::{OnInterrupt, Run, RunEvent, RunId, Start, Verdict};
 
 /// How long a workflow may take to settle what lies outside.
@@ -113,7 +113,7 @@ async fn conclude(engine: &Engine, run: RunId, output: Option<Value>, verdict: V
     let packed = PackedRow { start: Some(start), steps };
     let files = engine.files().clone();
     let made = tokio::task::spawn_blocking(move || {
-        let output = output.map(|output| files.spill(run, to_json(&output), 512)).transpose()?;
+        let output = output.map(|output| files.spill(run, WHOLE, to_json(&output), 512)).transpose()?;
         Ok::<_, crate::store::StoreError>((packed.pack(run, &files)?, output))
     });
     let (packed, output) = made.await.map_err(Failure::internal)?.map_err(|error| {
@@ -130,7 +130,13 @@ async fn conclude(engine: &Engine, run: RunId, output: Option<Value>, verdict: V
             active.run.interruptions += 1;
         }
         // The task is the only one that brings a running run to its end.
-        tx.transition(run, RunEvent::Returned(verdict)).map_err(Failure::internal)
+        tx.transition(run, RunEvent::Returned(verdict)).map_err(Failure::internal)?;
+        // Packed in case that it was to end after all.
+        if let Some(active) = tx.core.runs.get_mut(&run).filter(|active| !active.run.state.is_ended()) {
+            let unused = active.packed.take().and_then(|packed| packed.sha256);
+            tx.remove_values(unused.into_iter().collect());
+        }
+        Ok(())
     });
     done.await
 }

@@ -180,7 +180,13 @@ impl Engine {
     /// Starts a run. Resolves when it is on disk; from then on it happens.
     pub async fn start(&self, start: StartRun) -> Result<Run, StartError> {
         let new = self.prepare(start).await?;
-        let run = self.transact(|tx| tx.accept(new)).await?;
+        let (made, written) = (new.run.id, new.start_row.files());
+        let accepted = self.transact(|tx| tx.accept(new)).await;
+        if !written.is_empty() && !matches!(accepted, Ok(run) if run == made) && !matches!(accepted, Err(StartError::Store(_))) {
+            let files = self.files().clone();
+            tokio::task::spawn_blocking(move || written.iter().for_each(|name| files.remove_value(name)));
+        }
+        let run = accepted?;
         match self.active(run) {
             Some((record, _)) => Ok(record),
             // The same request, long ago: it has ended and left memory.

@@ -184,6 +184,7 @@ impl Engine {
                 // Not yet gone from memory, or not ended at all, which the caller will see.
                 let (record, start) = (active.run.clone(), Arc::clone(&active.start));
                 let mut again = Active::new(record, start, active.start_row.clone(), active.steps.clone());
+                again.packed.clone_from(&active.packed);
                 again.run.leases = self.leases_of(&again)?;
                 return Ok(again);
             }
@@ -197,7 +198,9 @@ impl Engine {
             let start = start_row.read(run, &files)?;
             let stored = |row: crate::run::tables::StepRow| Ok(Stored { step: row.read(run, &files)?, row });
             let steps = packed.steps.into_iter().map(stored).collect::<Result<_, crate::run::BadRow>>()?;
-            Ok::<_, RunError>(Active::new(record, Arc::new(start), start_row, steps))
+            let mut active = Active::new(record, Arc::new(start), start_row, steps);
+            active.packed.clone_from(&row.packed);
+            Ok::<_, RunError>(active)
         });
         let mut active = read.await.map_err(|_| RunError::Closed)??;
         active.run.leases = self.leases_of(&active)?;

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
-use crate::core::Seen;
+use crate::core::{Active, Seen};
 use crate::engine::Engine;
 use crate::failure::{Failure, FailureKind};
 use crate::logs::LogHub;
@@ -174,6 +174,10 @@ impl RunContext {
             StepState::Interrupted if kind == StepKind::Background => Visit::Done(Err(failure_of(&step))),
             StepState::Interrupted => self.break_off(failure_of(&step)).await,
         }
+    }
+
+    fn take_ordinal(&self) -> u32 {
+        self.shared.engine.core().runs.get_mut(&self.shared.run).map_or(0, Active::take_ordinal)
     }
 
     /// Ends the replay here: the workflow's future is dropped by whoever drives it.

@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{RunContext, Visit, canceled, decode};
-use crate::core::Active;
 use crate::environment;
 use crate::failure::{Failure, FailureKind};
+use crate::files::RunFiles;
 use crate::logs::LogHub;
 use crate::process::record;
 use crate::process::{Adoption, Cause, Ended, Exit, ExitStatus, Launch, Lost, OsText, Process, ProcessError, Stdin};
@@ -272,15 +272,10 @@ impl RunContext {
                 step.begin_attempt(now);
                 *step
             }
-            None => Step::begun(0, name, kind, Some(json!(spec)), now),
+            None => Step::begun(self.take_ordinal(), name, kind, Some(json!(spec)), now),
         };
-        let anew = step.attempts.len() == 1 && step.attempts[0].number == 1;
-        let mut stored = engine.store_values(run, step).await?;
+        let stored = engine.store_values(run, step).await?;
         let done = engine.transact(|tx| {
-            if anew && tx.core.runs.get(&run).is_none_or(|active| active.step(name).is_none()) {
-                stored.step.ordinal = tx.core.runs.get(&run).map_or(0, Active::next_ordinal);
-                stored.row.ordinal = stored.step.ordinal;
-            }
             let attempt = stored.step.attempts.last().map(|attempt| attempt.number);
             let data = json!({ "step": name, "kind": kind.word(), "attempt": attempt });
             tx.event(Some(run), "step.started", data);
@@ -334,7 +329,7 @@ impl RunContext {
         let mut launch = spec.launch;
         let directory = view.directory.clone();
         let input = spec.stdin;
-        let stdin = directory.with_extension("stdin");
+        let stdin = RunFiles::stdin(&directory);
         if input.is_some() {
             launch.stdin = Stdin::File(stdin.clone().into());
         }

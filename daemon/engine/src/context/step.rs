@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{RunContext, Visit, decode};
-use crate::core::Stored;
+use crate::core::{Active, Stored};
 use crate::failure::{Failure, FailureKind};
 use crate::run::tables::{Steps, to_json};
 use crate::run::{Step, StepKind, StepState};
@@ -53,7 +53,7 @@ impl RunContext {
         }
         let run = self.shared.run;
         let done = self.shared.engine.transact(|tx| {
-            let ordinal = tx.core.runs.get(&run).map_or(0, crate::core::Active::next_ordinal);
+            let ordinal = tx.core.runs.get_mut(&run).map_or(0, Active::take_ordinal);
             let mut step = Step::begun(ordinal, &name, StepKind::Event, None, tx.now);
             step.finish(tx.now, StepState::Succeeded, None, None);
             tx.put_step(run, Stored::small(step));
@@ -81,24 +81,24 @@ impl RunContext {
         let value = serde_json::to_value(state).map_err(Failure::internal)?;
         let run = self.shared.run;
         let now = self.shared.engine.now();
-        let mut step = Step::begun(0, "checkpoint", StepKind::Checkpoint, None, now);
+        let mut step = Step::begun(self.take_ordinal(), "checkpoint", StepKind::Checkpoint, None, now);
         step.finish(now, StepState::Succeeded, Some(value), None);
-        let mut stored = self.shared.engine.store_values(run, step).await?;
+        let stored = self.shared.engine.store_values(run, step).await?;
 
         let visited = self.replay().visited.clone();
         let mut archived = Vec::new();
         let done = self.shared.engine.transact(|tx| {
             let Some(active) = tx.core.runs.get_mut(&run) else { return Ok::<_, Failure>(()) };
-            stored.step.ordinal = active.next_ordinal();
-            stored.row.ordinal = stored.step.ordinal;
+            let mut files = Vec::new();
             for old in &mut active.steps {
                 let finished = old.step.state != StepState::Running && old.step.kind != StepKind::Background;
                 if !old.step.archived && finished && (old.step.kind == StepKind::Checkpoint || visited.contains(&old.step.name)) {
-                    old.archive();
+                    files.extend(old.archive());
                     tx.batch.put::<Steps>(&(run.0, u64::from(old.step.ordinal)), &old.row);
                     archived.push(old.step.name.clone());
                 }
             }
+            tx.remove_values(files);
             tx.put_step(run, stored);
             tx.trim_archive(run, ARCHIVE);
             Ok(())
@@ -119,7 +119,7 @@ impl RunContext {
         match active.steps.iter_mut().rfind(|stored| !stored.step.archived && stored.step.name == name) {
             Some(again) => again.step.begin_attempt(now),
             None => {
-                let step = Step::begun(active.next_ordinal(), name, StepKind::Code, None, now);
+                let step = Step::begun(active.take_ordinal(), name, StepKind::Code, None, now);
                 active.steps.push(Stored::small(step));
             }
         }

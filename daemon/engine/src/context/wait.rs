@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{RunContext, Visit, canceled, decode, either, ending};
 use crate::approval::{Approval, Decision, Verdict};
-use crate::core::{Active, StartError, Stored, child_outcome};
+use crate::core::{StartError, Stored, child_outcome};
 use crate::engine::RunError;
 use crate::failure::{Failure, FailureKind, cut};
 use crate::run::tables::to_json;
@@ -355,14 +355,17 @@ impl Stored {
 impl crate::core::Tx<'_> {
     /// A step that begins now: anew, or once more if it is known.
     pub(crate) fn begin_step(&mut self, run: RunId, name: &str, kind: StepKind, request: Value) -> Stored {
-        let active = self.core.runs.get(&run);
-        let mut step = match active.and_then(|active| active.step(name)) {
+        let mut active = self.core.runs.get_mut(&run);
+        let mut step = match active.as_ref().and_then(|active| active.step(name)) {
             Some(known) => {
                 let mut step = known.clone();
                 step.begin_attempt(self.now);
                 step
             }
-            None => Step::begun(active.map_or(0, Active::next_ordinal), name, kind, None, self.now),
+            None => {
+                let ordinal = active.as_mut().map_or(0, |active| active.take_ordinal());
+                Step::begun(ordinal, name, kind, None, self.now)
+            }
         };
         step.request = Some(request);
         Stored::small(step)

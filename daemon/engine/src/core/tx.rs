@@ -469,7 +469,8 @@ impl<'a> Tx<'a> {
 
     /// An ended run goes on: its rows are active again. The engine has read them into memory.
     fn unpack(&mut self, id: RunId) {
-        let Some(active) = self.core.runs.get(&id) else { return };
+        let Some(active) = self.core.runs.get_mut(&id) else { return };
+        let packed = active.packed.take();
         self.batch.put::<Starts>(&id.0, &active.start_row);
         for stored in &active.steps {
             self.batch.put::<Steps>(&(id.0, u64::from(stored.step.ordinal)), &stored.row);
@@ -480,6 +481,14 @@ impl<'a> Tx<'a> {
         let waiting = waiting_approvals(active);
         self.core.approvals.extend(waiting.into_iter().map(|approval| (approval.id, approval)));
         self.core.kept = self.core.kept.saturating_sub(1);
+        self.remove_values(packed.and_then(|packed| packed.sha256).into_iter().collect());
+    }
+
+    /// Removes files that no row names once the batch is on disk.
+    pub(crate) fn remove_values(&mut self, files: Vec<String>) {
+        if !files.is_empty() {
+            self.after.push(After::RemoveValues(files));
+        }
     }
 
     /// Forgets the oldest archived steps beyond a number.
@@ -539,12 +548,14 @@ impl Stored {
     }
 
     /// Takes a finished step out of the replay: what it was asked and what came of it is of no
-    /// use any longer, that it was there is.
-    pub(crate) fn archive(&mut self) {
+    /// use any longer, that it was there is. Returns the files that it named.
+    pub(crate) fn archive(&mut self) -> Vec<String> {
+        let files = self.row.files();
         self.step.archived = true;
         self.step.request = None;
         self.step.value = None;
         self.row.refresh(&self.step);
+        files
     }
 }
 

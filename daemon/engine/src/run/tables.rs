@@ -223,11 +223,15 @@ pub struct BadRow {
 /// Keeps JSON in the row or, when it is large, in a file. Files are written before the batch
 /// that names them.
 pub(crate) trait Spill {
-    /// A payload for these bytes: in a file if they are more than `limit`.
-    fn spill(&self, run: RunId, bytes: Vec<u8>, limit: usize) -> Result<Payload, StoreError>;
+    /// A payload for these bytes: in a file if they are more than `limit`. No two parts of a run
+    /// share a file, so that it can go with its part: a part is a step's ordinal, or [`WHOLE`].
+    fn spill(&self, run: RunId, part: u32, bytes: Vec<u8>, limit: usize) -> Result<Payload, StoreError>;
     /// The bytes of a payload, or why they cannot be had.
     fn load(&self, run: RunId, payload: &Payload) -> Result<Vec<u8>, String>;
 }
+
+/// The part of a run that is no step.
+pub(crate) const WHOLE: u32 = u32::MAX;
 
 /// Largest JSON kept in the row itself. Two of these and the rest of a row stay under the store's
 /// limit of 8 KiB for a value.
@@ -373,25 +377,29 @@ impl RunRow {
 
     /// The files that this ended run's record names, directly or in what is packed.
     pub(crate) fn files(&self, packed: &PackedRow) -> Vec<String> {
-        let start = packed.start.iter().flat_map(|start| [&start.spec, &start.options]);
-        let steps = packed.steps.iter().flat_map(|step| [&step.request, &step.value]);
-        let payloads = [&self.output, &self.packed].into_iter().chain(start).chain(steps);
-        payloads.filter_map(|payload| payload.as_ref()?.sha256.clone()).collect()
+        let start = packed.start.iter().flat_map(StartRow::files);
+        let steps = packed.steps.iter().flat_map(StepRow::files);
+        named([&self.output, &self.packed]).into_iter().chain(start).chain(steps).collect()
     }
 }
 
 impl PackedRow {
     /// Packs an ended run's start and steps, into a file if they are too much for the record.
     pub(crate) fn pack(self, run: RunId, files: &impl Spill) -> Result<Payload, StoreError> {
-        files.spill(run, prost::Message::encode_to_vec(&self), PACKED_LIMIT)
+        files.spill(run, WHOLE, prost::Message::encode_to_vec(&self), PACKED_LIMIT)
     }
 }
 
 impl StartRow {
+    /// The files that it names.
+    pub(crate) fn files(&self) -> Vec<String> {
+        named([&self.spec, &self.options])
+    }
+
     pub(crate) fn new(run: RunId, start: &Start, files: &impl Spill) -> Result<Self, StoreError> {
         Ok(Self {
-            spec: Some(files.spill(run, to_json(&start.spec), START_LIMIT)?),
-            options: Some(files.spill(run, to_json(&start.options), START_LIMIT)?),
+            spec: Some(files.spill(run, WHOLE, to_json(&start.spec), START_LIMIT)?),
+            options: Some(files.spill(run, WHOLE, to_json(&start.options), START_LIMIT)?),
         })
     }
 
@@ -414,10 +422,20 @@ pub(crate) fn read_payload<T: DeserializeOwned>(
     from_json(run, what, &bytes).map(Some)
 }
 
+/// The files that payloads name.
+fn named<'a>(payloads: impl IntoIterator<Item = &'a Option<Payload>>) -> Vec<String> {
+    payloads.into_iter().filter_map(|payload| payload.as_ref()?.sha256.clone()).collect()
+}
+
 impl StepRow {
+    /// The files that it names.
+    pub(crate) fn files(&self) -> Vec<String> {
+        named([&self.request, &self.value])
+    }
+
     pub(crate) fn new(run: RunId, step: &Step, files: &impl Spill) -> Result<Self, StoreError> {
         let spill = |json: &Option<serde_json::Value>| {
-            json.as_ref().map(|json| files.spill(run, to_json(json), INLINE_LIMIT)).transpose()
+            json.as_ref().map(|json| files.spill(run, step.ordinal, to_json(json), INLINE_LIMIT)).transpose()
         };
         Ok(Self {
             name: step.name.clone(),
