@@ -341,3 +341,6 @@ pub(crate) fn step(state: &RunState, event: RunEvent, begun: bool) -> Result<(Ru
         (_, RunEvent::Resumed) => refused("resumed"),
     }
 }
+
+#[cfg(test)]
+mod tests;
