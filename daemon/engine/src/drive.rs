@@ -32,7 +32,9 @@ pub(crate) async fn drive(engine: Engine, run: RunId, seen: tokio::sync::watch::
         }
     }
     let (output, outcome) = match result {
-        Ok(value) if to_json(&value).len() as u64 > VALUE_LIMIT => (None, Err(too_large("what the workflow returned"))),
+        Ok(value) if to_json(&value).len() as u64 > VALUE_LIMIT => {
+            (None, Err(too_large("what the workflow returned")))
+        }
         Ok(value) => (Some(value), Ok(())),
         Err(mut failure) => {
             failure.shorten(Failure::LONGEST);
@@ -77,7 +79,11 @@ fn verdict(engine: &Engine, run: RunId, start: &Start, outcome: Result<(), Failu
         let default = || engine.workflow(&record.kind).map(|workflow| workflow.on_interrupt());
         let policy = start.options.on_interrupt.or_else(default).unwrap_or(OnInterrupt::Hold);
         let may = record.interruptions < engine.settings().max_interruptions;
-        return if policy == OnInterrupt::Resume && may { Verdict::GoOn(failure) } else { Verdict::Hold(failure) };
+        return if policy == OnInterrupt::Resume && may {
+            Verdict::GoOn(failure)
+        } else {
+            Verdict::Hold(failure)
+        };
     }
     // Good enough to spread attempts, and nothing is decided by it that a replay would repeat.
     let jitter = f64::from(uuid::Uuid::now_v7().as_fields().3[7]) / f64::from(u8::MAX);
@@ -103,23 +109,30 @@ async fn settle(engine: &Engine, run: RunId, start: &Start, outcome: Result<(), 
 }
 
 /// Packs the run and moves it on.
-async fn conclude(engine: &Engine, run: RunId, output: Option<Value>, verdict: Verdict) -> Result<(), Failure> {
+async fn conclude(
+    engine: &Engine,
+    run: RunId,
+    output: Option<Value>,
+    verdict: Verdict,
+) -> Result<(), Failure> {
     let steps: Vec<StepRow> = {
         let core = engine.core();
-        let steps = core.runs.get(&run).map(|active| active.steps.iter().map(|stored| stored.row.clone()).collect());
+        let steps =
+            core.runs.get(&run).map(|active| active.steps.iter().map(|stored| stored.row.clone()).collect());
         steps.unwrap_or_default()
     };
-    let Some(start) = engine.core().runs.get(&run).map(|active| active.start_row.clone()) else { return Ok(()) };
+    let Some(start) = engine.core().runs.get(&run).map(|active| active.start_row.clone()) else {
+        return Ok(());
+    };
     let packed = PackedRow { start: Some(start), steps };
     let files = engine.files().clone();
     let made = tokio::task::spawn_blocking(move || {
         let output = output.map(|output| files.spill(run, WHOLE, to_json(&output), 512)).transpose()?;
         Ok::<_, crate::store::StoreError>((packed.pack(run, &files)?, output))
     });
-    let (packed, output) = made.await.map_err(Failure::internal)?.map_err(|error| {
+    let (packed, output) = made.await.map_err(Failure::internal)?.inspect_err(|error| {
         // Without these files the run cannot end: a new daemon tries again when there is room.
-        engine.report_store_failure(&error);
-        error
+        engine.report_store_failure(error);
     })?;
     let done = engine.transact(|tx| {
         let Some(active) = tx.core.runs.get_mut(&run) else { return Ok::<_, Failure>(()) };

@@ -24,7 +24,8 @@ impl Engine {
         }
         let store = self.store().clone();
         let row = tokio::task::spawn_blocking(move || store.get::<Runs>(&run.0));
-        let row = row.await.map_err(|_| RunError::Closed)??.ok_or_else(|| RunError::NotFound(run.to_string()))?;
+        let row =
+            row.await.map_err(|_| RunError::Closed)??.ok_or_else(|| RunError::NotFound(run.to_string()))?;
         self.forget(run, row).await
     }
 

@@ -18,7 +18,9 @@ use crate::failure::{Failure, FailureKind};
 use crate::files::RunFiles;
 use crate::logs::LogHub;
 use crate::process::record;
-use crate::process::{Adoption, Cause, Ended, Exit, ExitStatus, Launch, Lost, OsText, Process, ProcessError, Stdin};
+use crate::process::{
+    Adoption, Cause, Ended, Exit, ExitStatus, Launch, Lost, OsText, Process, ProcessError, Stdin,
+};
 use crate::run::{Step, StepKind, StepState, Usage, Variable};
 
 /// What a workflow wants to run.
@@ -127,7 +129,9 @@ impl RunContext {
         let exit = match end? {
             Ended::Exited(exit) => exit,
             Ended::Lost(lost) => return self.lost(name, describe(&lost)).await,
-            Ended::NothingRan => return self.lost(name, "its shim ended before the program began".to_owned()).await,
+            Ended::NothingRan => {
+                return self.lost(name, "its shim ended before the program began".to_owned()).await;
+            }
         };
         let end = ProcessEnd { exit: exit.clone(), directory: view.directory, attempt: view.attempt };
         let result = self.judged(&exit, judge(end)).await;
@@ -303,7 +307,8 @@ impl RunContext {
 
     /// What a shim of before has left; none: nothing ran.
     async fn adopt(&self, view: &ProcessView) -> Result<Option<Found>, Failure> {
-        let adoption = self.shared.engine.supervisor().adopt(&view.directory).await.map_err(process_failed)?;
+        let adoption =
+            self.shared.engine.supervisor().adopt(&view.directory).await.map_err(process_failed)?;
         Ok(match adoption {
             Adoption::NothingRan => None,
             Adoption::Alive(process) => Some(Found::Alive(process)),
@@ -397,7 +402,8 @@ impl RunContext {
     }
 
     async fn finish_lost(&self, name: &str, failure: Failure) -> Result<(), Failure> {
-        self.finish_step(name, |step, now| step.finish(now, StepState::Interrupted, None, Some(failure))).await
+        self.finish_step(name, |step, now| step.finish(now, StepState::Interrupted, None, Some(failure)))
+            .await
     }
 
     async fn finish_process(
@@ -453,7 +459,9 @@ impl RunContext {
             }
             let failure = Failure::new(FailureKind::Killed, "its run ended without it");
             let _ = self
-                .finish_step(&step.name, |step, now| step.finish(now, StepState::Canceled, None, Some(failure)))
+                .finish_step(&step.name, |step, now| {
+                    step.finish(now, StepState::Canceled, None, Some(failure));
+                })
                 .await;
         }
     }
@@ -528,7 +536,9 @@ fn failure_of(exit: &Exit) -> Option<Failure> {
         }
         (Cause::OutputLimit, _) => (FailureKind::OutputLimit, "it wrote more than its limit".to_owned()),
         (Cause::Killed, _) => (FailureKind::Killed, "it was killed".to_owned()),
-        (Cause::Stopped, _) | (_, ExitStatus::NotStarted) => (FailureKind::Canceled, "it was stopped".to_owned()),
+        (Cause::Stopped, _) | (_, ExitStatus::NotStarted) => {
+            (FailureKind::Canceled, "it was stopped".to_owned())
+        }
         (Cause::Ended, ExitStatus::Code(0)) => return None,
         (Cause::Ended, ExitStatus::Code(code)) => (FailureKind::Exit, format!("it exited with code {code}")),
         (Cause::Ended, ExitStatus::Signal(signal)) => {

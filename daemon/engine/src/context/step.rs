@@ -34,7 +34,9 @@ impl RunContext {
         self.begin_in_memory(name);
         let result = work.await;
         let (state, value, failure) = match &result {
-            Ok(value) => (StepState::Succeeded, Some(serde_json::to_value(value).map_err(Failure::internal)?), None),
+            Ok(value) => {
+                (StepState::Succeeded, Some(serde_json::to_value(value).map_err(Failure::internal)?), None)
+            }
             Err(failure) => (StepState::Failed, None, Some(failure.clone())),
         };
         self.finish_step(name, |step, now| step.finish(now, state, value, failure)).await?;
@@ -92,7 +94,10 @@ impl RunContext {
             let mut files = Vec::new();
             for old in &mut active.steps {
                 let finished = old.step.state != StepState::Running && old.step.kind != StepKind::Background;
-                if !old.step.archived && finished && (old.step.kind == StepKind::Checkpoint || visited.contains(&old.step.name)) {
+                if !old.step.archived
+                    && finished
+                    && (old.step.kind == StepKind::Checkpoint || visited.contains(&old.step.name))
+                {
                     files.extend(old.archive());
                     tx.batch.put::<Steps>(&(run.0, u64::from(old.step.ordinal)), &old.row);
                     archived.push(old.step.name.clone());
@@ -116,13 +121,13 @@ impl RunContext {
         let now = self.shared.engine.now();
         let mut core = self.shared.engine.core();
         let Some(active) = core.runs.get_mut(&self.shared.run) else { return };
-        match active.steps.iter_mut().rfind(|stored| !stored.step.archived && stored.step.name == name) {
-            Some(again) => again.step.begin_attempt(now),
-            None => {
-                let step = Step::begun(active.take_ordinal(), name, StepKind::Code, None, now);
-                active.steps.push(Stored::small(step));
-            }
+        let mut known = active.steps.iter_mut().filter(|stored| !stored.step.archived);
+        if let Some(again) = known.rfind(|stored| stored.step.name == name) {
+            again.step.begin_attempt(now);
+            return;
         }
+        let step = Step::begun(active.take_ordinal(), name, StepKind::Code, None, now);
+        active.steps.push(Stored::small(step));
     }
 
     /// Stores the outcome of a step that is in memory.

@@ -23,8 +23,8 @@ use crate::run::tables::{Payload, StartRow, StepRow};
 use crate::run::{LeaseKey, Origin, Run, RunId, RunState, Start, Status, Step, Turn};
 use crate::settings::Settings;
 
-pub(crate) use tx::{NewRun, Tx, child_outcome, digest_of};
 pub use tx::StartError;
+pub(crate) use tx::{NewRun, Tx, child_outcome, digest_of};
 
 /// Everything that is active.
 pub(crate) struct Core {
@@ -100,7 +100,18 @@ impl Active {
     pub(crate) fn new(run: Run, start: Arc<Start>, start_row: StartRow, steps: Vec<Stored>) -> Self {
         let (seen, _) = watch::channel(Seen::of(&run));
         let next_ordinal = steps.last().map_or(0, |stored| stored.step.ordinal + 1);
-        Self { run, start, start_row, steps, next_ordinal, output: None, packed: None, processes: None, has_task: false, seen }
+        Self {
+            run,
+            start,
+            start_row,
+            steps,
+            next_ordinal,
+            output: None,
+            packed: None,
+            processes: None,
+            has_task: false,
+            seen,
+        }
     }
 
     /// The step of this name that is part of the replay.
@@ -192,7 +203,9 @@ impl Core {
     pub(crate) fn ancestry(&self, run: RunId) -> HashSet<RunId> {
         let mut line = HashSet::from([run]);
         let mut at = run;
-        while let Some(Origin::Parent { run: parent, .. }) = self.runs.get(&at).map(|active| &active.run.origin) {
+        while let Some(Origin::Parent { run: parent, .. }) =
+            self.runs.get(&at).map(|active| &active.run.origin)
+        {
             if !line.insert(*parent) {
                 break;
             }

@@ -31,21 +31,21 @@ macro_rules! table {
 pub(crate) use table;
 
 table! { /// Runs by id; ended ones with everything packed in.
-    Runs = 0x10 "runs": Uuid => RunRow }
+Runs = 0x10 "runs": Uuid => RunRow }
 table! { /// Spec and options of active runs.
-    Starts = 0x11 "starts": Uuid => StartRow }
+Starts = 0x11 "starts": Uuid => StartRow }
 table! { /// Steps of active runs, by run and ordinal.
-    Steps = 0x12 "steps": (Uuid, u64) => StepRow }
+Steps = 0x12 "steps": (Uuid, u64) => StepRow }
 table! { /// Runs by the number of their status.
-    ByStatus = 0x13 "runs-by-status": (u64, Uuid) => Mark }
+ByStatus = 0x13 "runs-by-status": (u64, Uuid) => Mark }
 table! { /// Runs by their workflow's kind.
-    ByKind = 0x14 "runs-by-kind": (String, Uuid) => Mark }
+ByKind = 0x14 "runs-by-kind": (String, Uuid) => Mark }
 table! { /// Runs by label, as `key=value`.
-    ByLabel = 0x15 "runs-by-label": (String, Uuid) => Mark }
+ByLabel = 0x15 "runs-by-label": (String, Uuid) => Mark }
 table! { /// Runs by the client's request id.
-    Requests = 0x16 "requests": String => RequestRow }
+Requests = 0x16 "requests": String => RequestRow }
 table! { /// Leases by key.
-    Leases = 0x17 "leases": String => LeaseRow }
+Leases = 0x17 "leases": String => LeaseRow }
 
 /// The value of an index entry: it says nothing that its key does not say.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
@@ -268,7 +268,11 @@ fn id(run: RunId, what: &'static str, bytes: &[u8]) -> Result<Option<Uuid>, BadR
 impl From<Usage> for UsageRow {
     fn from(usage: Usage) -> Self {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        Self { user_us: micros(usage.user), system_us: micros(usage.system), max_rss_bytes: usage.max_rss_bytes }
+        Self {
+            user_us: micros(usage.user),
+            system_us: micros(usage.system),
+            max_rss_bytes: usage.max_rss_bytes,
+        }
     }
 }
 
@@ -285,7 +289,8 @@ impl From<Option<UsageRow>> for Usage {
 
 impl RunRow {
     pub(crate) fn new(run: &Run) -> Self {
-        let (mut parent, mut parent_step, mut schedule, mut hook_of) = (vec![], String::new(), vec![], vec![]);
+        let (mut parent, mut parent_step, mut schedule, mut hook_of) =
+            (vec![], String::new(), vec![], vec![]);
         match &run.origin {
             Origin::Client => {}
             Origin::Parent { run, step } => {
@@ -363,7 +368,11 @@ impl RunRow {
 }
 
 impl RunRow {
-    pub(crate) fn read_output(&self, run: RunId, files: &impl Spill) -> Result<Option<serde_json::Value>, BadRow> {
+    pub(crate) fn read_output(
+        &self,
+        run: RunId,
+        files: &impl Spill,
+    ) -> Result<Option<serde_json::Value>, BadRow> {
         read_payload(run, "output", self.output.as_ref(), files)
     }
 
@@ -524,12 +533,16 @@ impl AttemptRow {
 }
 
 /// The place of a value in its list of all, from 1; the lists only ever grow at their ends.
-fn number_of<T: PartialEq>(all: &[T], value: T) -> u32 {
+fn number_of<T: PartialEq + Copy>(all: &[T], value: T) -> u32 {
     let place = all.iter().position(|one| *one == value).unwrap_or_default();
     u32::try_from(place + 1).unwrap_or_default()
 }
 
 fn numbered<T: Copy>(all: &[T], number: u32, run: RunId, what: &'static str) -> Result<T, BadRow> {
     let place = usize::try_from(number).unwrap_or_default().wrapping_sub(1);
-    all.get(place).copied().ok_or_else(|| BadRow { what, run, reason: format!("{number} means nothing here") })
+    all.get(place).copied().ok_or_else(|| BadRow {
+        what,
+        run,
+        reason: format!("{number} means nothing here"),
+    })
 }

@@ -15,7 +15,9 @@ fn stubborn(lab: &mut Lab, ignores: bool) {
         let root = root.clone();
         async move {
             let then = if ignores { "" } else { "; exit 0" };
-            let text = format!("trap 'echo asked >> log{then}' TERM; echo begun >> log; while :; do sleep 0.05; done");
+            let text = format!(
+                "trap 'echo asked >> log{then}' TERM; echo begun >> log; while :; do sleep 0.05; done"
+            );
             let mut spec = script(&root, &text);
             spec.launch.stop.grace = Duration::from_millis(300);
             run.process("agent", spec).await.map(|_| Value::Null)
@@ -212,7 +214,9 @@ fn ending_a_parent_ends_its_child() {
     let (root, options) = (lab.path(""), lab.options());
     lab.side(move |run, _| {
         let root = root.clone();
-        async move { run.process("agent", script(&root, "echo begun >> log; sleep 1000")).await.map(|_| Value::Null) }
+        async move {
+            run.process("agent", script(&root, "echo begun >> log; sleep 1000")).await.map(|_| Value::Null)
+        }
     });
     lab.play(move |run, _| {
         let options = options.clone();
@@ -223,7 +227,8 @@ fn ending_a_parent_ends_its_child() {
         let run = lab.start(Value::Null);
         lab.grows("log", 1 + usize::from(kill));
         let engine = lab.engine();
-        lab.block(async { if kill { engine.kill(run, "x").await } else { engine.cancel(run, "x").await } }).unwrap();
+        lab.block(async { if kill { engine.kill(run, "x").await } else { engine.cancel(run, "x").await } })
+            .unwrap();
         lab.ends(run, "canceled");
         lab.expect_nobody();
     }

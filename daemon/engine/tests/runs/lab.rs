@@ -120,7 +120,8 @@ impl Lab {
 
     /// Opens the engine in a runtime of its own.
     pub(crate) fn open(&mut self) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         self.engine = Some(runtime.block_on(Engine::open(self.setup())).unwrap());
         self.runtime = Some(runtime);
     }

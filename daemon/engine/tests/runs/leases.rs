@@ -83,7 +83,9 @@ fn whoever_does_not_want_to_wait_is_told_who_holds_it() {
     let mut start = lab.ask("play", json!({ "leases": ["repo:/a"] }));
     start.refuse_if_held = true;
     match lab.block(lab.engine().start(start.clone())) {
-        Err(StartError::LeaseHeld { key: told, holder: who }) => assert_eq!((told, who), (key("repo:/a"), holder)),
+        Err(StartError::LeaseHeld { key: told, holder: who }) => {
+            assert_eq!((told, who), (key("repo:/a"), holder));
+        }
         other => panic!("{other:?}"),
     }
     lab.block(lab.engine().cancel(holder, "enough")).unwrap();
@@ -135,7 +137,11 @@ fn no_lease_is_stuck_whenever_the_engine_dies() {
     let root = lab.path("");
     lab.play(move |run, _| {
         let root = root.clone();
-        async move { run.process("work", script(&root, "mkdir held && sleep 0.02; rmdir held")).await.map(|_| Value::Null) }
+        async move {
+            run.process("work", script(&root, "mkdir held && sleep 0.02; rmdir held"))
+                .await
+                .map(|_| Value::Null)
+        }
     });
     lab.open();
     let runs: Vec<_> = (0..10).map(|_| lab.start(json!({ "leases": ["one"] }))).collect();

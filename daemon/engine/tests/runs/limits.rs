@@ -45,7 +45,8 @@ fn the_largest_of_everything_at_once_fits() {
     lab.settings.slots = 1;
     lab.play(|run, _| async move {
         run.sleep_until("night", Timestamp::MAX).await?;
-        Err(Failure::new(FailureKind::Other("k".repeat(5000)), "\u{1}".repeat(9000)).with_hint("\"".repeat(9000)))
+        Err(Failure::new(FailureKind::Other("k".repeat(5000)), "\u{1}".repeat(9000))
+            .with_hint("\"".repeat(9000)))
     });
     lab.open();
     let largest = |start: &mut StartRun| {
@@ -205,8 +206,11 @@ fn checkpoints_keep_the_replay_and_the_records_short() {
     lab.reaches(run, "waiting");
     let detail = lab.detail(run);
     assert!(detail.steps.len() < 110, "{} steps are kept", detail.steps.len());
-    assert_eq!(detail.steps.iter().filter(|step| step.kind == StepKind::Checkpoint && !step.archived).count(), 1);
-    assert_eq!(detail.run.steps_dropped as usize + detail.steps.len(), 4001);
+    assert_eq!(
+        detail.steps.iter().filter(|step| step.kind == StepKind::Checkpoint && !step.archived).count(),
+        1
+    );
+    assert_eq!(detail.run.steps_dropped + detail.steps.len() as u64, 4001);
     super::lab::wait_for(|| files(&lab.path("state/store/blobs")).len() <= 1);
     lab.block(lab.engine().tell(run, "on")).unwrap();
     lab.ends(run, "succeeded");

@@ -39,7 +39,8 @@ fn busy(lab: &mut Lab) {
             run.background("helper", script(&root, "sleep 1000"), |_| async {}).await?;
             let count = |what: String| script(&root, &format!("echo {what}-{id} >> count; sleep 0.01"));
             run.process("first", count("first".to_owned())).await?;
-            let until = run.step("time", async { Ok(Timestamp::now() + SignedDuration::from_millis(20)) }).await?;
+            let until =
+                run.step("time", async { Ok(Timestamp::now() + SignedDuration::from_millis(20)) }).await?;
             run.sleep_until("pause", until).await?;
             run.emit("half", "test.half", Value::Null).await?;
             let child = run.child("child", "side", json!(id.to_string()), options).await?;

@@ -74,7 +74,10 @@ fn another_request_by_the_same_id_is_refused() {
     let run = lab.block(lab.engine().start(asked(&lab, "mine", json!(1)))).unwrap().id;
     for round in 0..3 {
         let refused = lab.block(lab.engine().start(asked(&lab, "mine", json!(2)))).unwrap_err();
-        assert!(matches!(refused, StartError::RequestIdReused { run: known, .. } if known == run), "round {round}");
+        assert!(
+            matches!(refused, StartError::RequestIdReused { run: known, .. } if known == run),
+            "round {round}"
+        );
         lab.ends(run, "succeeded");
         lab.reopen();
     }
@@ -86,7 +89,9 @@ fn another_request_by_the_same_id_is_refused() {
 #[test]
 fn a_request_of_an_active_run_is_known_after_a_restart() {
     let mut lab = Lab::new();
-    lab.play(|run, _| async move { run.sleep_until("night", jiff::Timestamp::MAX).await.map(|_| Value::Null) });
+    lab.play(
+        |run, _| async move { run.sleep_until("night", jiff::Timestamp::MAX).await.map(|_| Value::Null) },
+    );
     lab.open();
     let start = asked(&lab, "mine", json!({ "number": 0.1 + 0.2 }));
     let runs = all_at_once(&lab, &start);

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use engine::clock::FakeClock;
 use engine::Slept;
+use engine::clock::FakeClock;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 

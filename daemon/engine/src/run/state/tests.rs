@@ -120,7 +120,8 @@ fn the_documentation_draws_the_states_as_they_are() {
 #[test]
 fn what_was_asked_to_end_ends_so_unless_it_had_succeeded() {
     let state = RunState::Running { ending: Some(ending(true)) };
-    let (next, effects) = step(&state, RunEvent::Returned(Verdict::Fail(failure(FailureKind::Exit))), true).unwrap();
+    let (next, effects) =
+        step(&state, RunEvent::Returned(Verdict::Fail(failure(FailureKind::Exit))), true).unwrap();
     assert_eq!((next.failure().unwrap().kind.clone(), effects), (FailureKind::Killed, vec![Effect::Finish]));
     let (next, _) = step(&state, RunEvent::Returned(Verdict::Succeed), true).unwrap();
     assert_eq!(next, RunState::Succeeded);
