@@ -55,7 +55,7 @@ pub struct Decision {
 /// The approvals that a run waits for, by its steps.
 pub(crate) fn waiting_approvals(active: &Active) -> Vec<Approval> {
     let steps = active.steps.iter().map(|stored| &stored.step);
-    let waiting =
-        steps.filter(|step| step.kind == StepKind::Approval && step.state == StepState::Running && !step.archived);
+    let waiting = steps
+        .filter(|step| step.kind == StepKind::Approval && step.state == StepState::Running && !step.archived);
     waiting.filter_map(|step| serde_json::from_value(step.request.clone()?).ok()).collect()
 }

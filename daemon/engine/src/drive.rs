@@ -12,7 +12,7 @@ use crate::core::Seen;
 use crate::engine::{Engine, too_large};
 use crate::failure::{Failure, FailureKind};
 use crate::files::VALUE_LIMIT;
-use crate::run::tables::{PackedRow, Spill, StepRow, to_json};
+use crate::run::tables::{PackedRow, Spill, StepRow, WHOLE, to_json};
 use crate::run::{OnInterrupt, Run, RunEvent, RunId, Start, Verdict};
 
 /// How long a workflow may take to settle what lies outside.
@@ -42,7 +42,9 @@ pub(crate) async fn drive(engine: Engine, run: RunId, seen: tokio::sync::watch::
         }
     }
     let (output, outcome) = match result {
-        Ok(value) if to_json(&value).len() as u64 > VALUE_LIMIT => (None, Err(too_large("what the workflow returned"))),
+        Ok(value) if to_json(&value).len() as u64 > VALUE_LIMIT => {
+            (None, Err(too_large("what the workflow returned")))
+        }
         Ok(value) => (Some(value), Ok(())),
         Err(mut failure) => {
             failure.shorten(Failure::LONGEST);
@@ -87,7 +89,11 @@ fn verdict(engine: &Engine, run: RunId, start: &Start, outcome: Result<(), Failu
         let default = || engine.workflow(&record.kind).map(|workflow| workflow.on_interrupt());
         let policy = start.options.on_interrupt.or_else(default).unwrap_or(OnInterrupt::Hold);
         let may = record.interruptions < engine.settings().max_interruptions;
-        return if policy == OnInterrupt::Resume && may { Verdict::GoOn(failure) } else { Verdict::Hold(failure) };
+        return if policy == OnInterrupt::Resume && may {
+            Verdict::GoOn(failure)
+        } else {
+            Verdict::Hold(failure)
+        };
     }
     // Good enough to spread attempts, and nothing is decided by it that a replay would repeat.
     let jitter = f64::from(uuid::Uuid::now_v7().as_fields().3[7]) / f64::from(u8::MAX);
@@ -115,23 +121,30 @@ async fn settle(engine: &Engine, run: RunId, start: &Start, outcome: Result<(), 
 }
 
 /// Packs the run and moves it on.
-async fn conclude(engine: &Engine, run: RunId, output: Option<Value>, verdict: Verdict) -> Result<(), Failure> {
+async fn conclude(
+    engine: &Engine,
+    run: RunId,
+    output: Option<Value>,
+    verdict: Verdict,
+) -> Result<(), Failure> {
     let steps: Vec<StepRow> = {
         let core = engine.core();
-        let steps = core.runs.get(&run).map(|active| active.steps.iter().map(|stored| stored.row.clone()).collect());
+        let steps =
+            core.runs.get(&run).map(|active| active.steps.iter().map(|stored| stored.row.clone()).collect());
         steps.unwrap_or_default()
     };
-    let Some(start) = engine.core().runs.get(&run).map(|active| active.start_row.clone()) else { return Ok(()) };
+    let Some(start) = engine.core().runs.get(&run).map(|active| active.start_row.clone()) else {
+        return Ok(());
+    };
     let packed = PackedRow { start: Some(start), steps };
     let files = engine.files().clone();
     let made = tokio::task::spawn_blocking(move || {
-        let output = output.map(|output| files.spill(run, to_json(&output), 512)).transpose()?;
+        let output = output.map(|output| files.spill(run, WHOLE, to_json(&output), 512)).transpose()?;
         Ok::<_, crate::store::StoreError>((packed.pack(run, &files)?, output))
     });
-    let (packed, output) = made.await.map_err(Failure::internal)?.map_err(|error| {
+    let (packed, output) = made.await.map_err(Failure::internal)?.inspect_err(|error| {
         // Without these files the run cannot end: a new daemon tries again when there is room.
-        engine.report_store_failure(&error);
-        error
+        engine.report_store_failure(error);
     })?;
     let done = engine.transact(|tx| {
         let Some(active) = tx.core.runs.get_mut(&run) else { return Ok::<_, Failure>(()) };
@@ -142,7 +155,13 @@ async fn conclude(engine: &Engine, run: RunId, output: Option<Value>, verdict: V
             active.run.interruptions += 1;
         }
         // The task is the only one that brings a running run to its end.
-        tx.transition(run, RunEvent::Returned(verdict)).map_err(Failure::internal)
+        tx.transition(run, RunEvent::Returned(verdict)).map_err(Failure::internal)?;
+        // Packed in case that it was to end after all.
+        if let Some(active) = tx.core.runs.get_mut(&run).filter(|active| !active.run.state.is_ended()) {
+            let unused = active.packed.take().and_then(|packed| packed.sha256);
+            tx.remove_values(unused.into_iter().collect());
+        }
+        Ok(())
     });
     done.await
 }

@@ -20,7 +20,7 @@ use crate::failure::{Failure, FailureKind, cut};
 use crate::files::{RunFiles, VALUE_LIMIT};
 use crate::logs::LogHub;
 use crate::process::{Process, Supervisor};
-use crate::run::tables::{INLINE_LIMIT, START_LIMIT, StepRow, to_json, StartRow};
+use crate::run::tables::{INLINE_LIMIT, START_LIMIT, StartRow, StepRow, to_json};
 use crate::run::{
     Ending, LeaseKey, Refused, Run, RunEvent, RunId, RunState, Start, StartRun, Step, StepState, Turn,
 };
@@ -180,7 +180,16 @@ impl Engine {
     /// Starts a run. Resolves when it is on disk; from then on it happens.
     pub async fn start(&self, start: StartRun) -> Result<Run, StartError> {
         let new = self.prepare(start).await?;
-        let run = self.transact(|tx| tx.accept(new)).await?;
+        let (made, written) = (new.run.id, new.start_row.files());
+        let accepted = self.transact(|tx| tx.accept(new)).await;
+        if !written.is_empty()
+            && !matches!(accepted, Ok(run) if run == made)
+            && !matches!(accepted, Err(StartError::Store(_)))
+        {
+            let files = self.files().clone();
+            tokio::task::spawn_blocking(move || written.iter().for_each(|name| files.remove_value(name)));
+        }
+        let run = accepted?;
         match self.active(run) {
             Some((record, _)) => Ok(record),
             // The same request, long ago: it has ended and left memory.
@@ -194,7 +203,8 @@ impl Engine {
         let large = to_json(&start.spec).len().max(to_json(&start.options).len()) > START_LIMIT;
         let now = self.now();
         if large {
-            let made = tokio::task::spawn_blocking(move || new_run(&shared.registry, &shared.files, start, now));
+            let made =
+                tokio::task::spawn_blocking(move || new_run(&shared.registry, &shared.files, start, now));
             made.await.map_err(|error| StartError::Refused(Failure::internal(error)))?
         } else {
             new_run(&shared.registry, &shared.files, start, now)
@@ -289,7 +299,13 @@ impl Engine {
     }
 
     /// Decides an approval. The first decision stands.
-    pub async fn decide(&self, id: Uuid, verdict: Verdict, by: &str, comment: &str) -> Result<Approval, RunError> {
+    pub async fn decide(
+        &self,
+        id: Uuid,
+        verdict: Verdict,
+        by: &str,
+        comment: &str,
+    ) -> Result<Approval, RunError> {
         self.transact(|tx| {
             let mut approval = tx.core.approvals.remove(&id).ok_or(RunError::NoApproval(id))?;
             let (mut by, mut comment) = (by.to_owned(), comment.to_owned());

@@ -24,11 +24,9 @@ pub(crate) async fn compose(
     run: RunId,
 ) -> Result<Vec<(OsString, OsString)>, Failure> {
     let mut all: Vec<(OsString, OsString)> = Vec::new();
-    let mut set = |name: OsString, value: OsString| {
-        match all.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, known)) => *known = value,
-            None => all.push((name, value)),
-        };
+    let mut set = |name: OsString, value: OsString| match all.iter_mut().find(|(known, _)| *known == name) {
+        Some((_, known)) => *known = value,
+        None => all.push((name, value)),
     };
     for variable in options.environment.iter().chain(&options.env) {
         set(variable.name.clone().into(), variable.value.clone().into());
@@ -54,7 +52,8 @@ async fn resolve(secret: &Secret) -> Result<OsString, String> {
             std::env::var_os(name).ok_or_else(|| format!("the daemon's environment has no {name}"))
         }
         SecretSource::File(path) => {
-            let bytes = tokio::fs::read(path).await.map_err(|error| format!("cannot read {path}: {error}"))?;
+            let bytes =
+                tokio::fs::read(path).await.map_err(|error| format!("cannot read {path}: {error}"))?;
             trimmed(bytes)
         }
         SecretSource::Cmd(command) => {

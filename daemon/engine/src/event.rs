@@ -17,7 +17,7 @@ use crate::run::tables::table;
 use crate::store::{self, Store, StoreError, Table};
 
 table! { /// Events by number.
-    Events = 0x20 "events": u64 => EventRow }
+Events = 0x20 "events": u64 => EventRow }
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct EventRow {
@@ -216,20 +216,17 @@ impl EventStream {
 
     /// The next events, at least one: waits until there is one.
     pub async fn next(&mut self) -> Result<Vec<Arc<Event>>, WatchError> {
-        let last =
-            *self.durable.wait_for(|last| *last >= self.next).await.map_err(|_| WatchError::Closed)?;
+        let last = *self.durable.wait_for(|last| *last >= self.next).await.map_err(|_| WatchError::Closed)?;
         let oldest = self.log.oldest();
         if self.next < oldest {
             return Err(WatchError::Expired { wanted: self.next, oldest });
         }
-        let events = match self.log.recent(self.next, last) {
-            Some(events) => events,
-            None => {
-                let (log, next) = (Arc::clone(&self.log), self.next);
-                tokio::task::spawn_blocking(move || log.stored(next, last))
-                    .await
-                    .map_err(|_| WatchError::Closed)??
-            }
+        let events = if let Some(events) = self.log.recent(self.next, last) {
+            events
+        } else {
+            let (log, next) = (Arc::clone(&self.log), self.next);
+            let read = tokio::task::spawn_blocking(move || log.stored(next, last));
+            read.await.map_err(|_| WatchError::Closed)??
         };
         match (events.first(), events.last()) {
             (Some(first), Some(last)) if first.seq == self.next => self.next = last.seq + 1,

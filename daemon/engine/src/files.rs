@@ -14,6 +14,9 @@ use crate::store::{BlobId, Blobs, MAX_BLOB_BYTES, StoreError};
 /// Largest spec, and largest value of a step, in bytes of JSON.
 pub(crate) const VALUE_LIMIT: u64 = 16 * 1024 * 1024;
 
+/// How many bytes in front of a value name the run and the part of it that own the file.
+const OWNER: usize = 20;
+
 /// Where the files of runs are.
 #[derive(Debug, Clone)]
 pub(crate) struct RunFiles {
@@ -37,6 +40,25 @@ impl RunFiles {
     /// The directory of one attempt at a step.
     pub(crate) fn attempt(&self, run: RunId, ordinal: u32, attempt: u32) -> PathBuf {
         self.run(run).join(format!("{ordinal}.{attempt}"))
+    }
+
+    /// The file beside an attempt's directory that its process reads from.
+    pub(crate) fn stdin(attempt: &Path) -> PathBuf {
+        let mut name = attempt.as_os_str().to_owned();
+        name.push(".stdin");
+        name.into()
+    }
+
+    /// Removes what an attempt has left.
+    pub(crate) fn remove_attempt(attempt: &Path) -> io::Result<()> {
+        for removed in [fs::remove_dir_all(attempt), fs::remove_file(Self::stdin(attempt))] {
+            if let Err(error) = removed
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     /// Removes the directory of a run. One that has none is no error.
@@ -64,12 +86,12 @@ impl RunFiles {
 }
 
 impl Spill for RunFiles {
-    fn spill(&self, run: RunId, bytes: Vec<u8>, limit: usize) -> Result<Payload, StoreError> {
+    fn spill(&self, run: RunId, part: u32, bytes: Vec<u8>, limit: usize) -> Result<Payload, StoreError> {
         if bytes.len() <= limit {
             return Ok(Payload { inline: Some(bytes), sha256: None });
         }
-        // With the run's id in front no two runs share a file, so that the file can go with the run.
-        let id = self.blobs.write(&[run.0.as_bytes().as_slice(), &bytes].concat())?;
+        // With its owner's name in front no other owner has the same file.
+        let id = self.blobs.write(&[run.0.as_bytes().as_slice(), &part.to_be_bytes(), &bytes].concat())?;
         Ok(Payload { inline: None, sha256: Some(id.to_string()) })
     }
 
@@ -83,6 +105,9 @@ impl Spill for RunFiles {
         if !bytes.starts_with(run.0.as_bytes()) {
             return Err(format!("file {sha256} belongs to another run"));
         }
-        Ok(bytes.split_off(16))
+        if bytes.len() < OWNER {
+            return Err(format!("file {sha256} is cut short"));
+        }
+        Ok(bytes.split_off(OWNER))
     }
 }

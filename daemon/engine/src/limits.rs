@@ -7,7 +7,10 @@ use crate::run::{LeaseKey, StartOptions};
 pub(crate) fn check_leases(leases: &[LeaseKey]) -> Result<(), Failure> {
     let bytes = leases.iter().map(|key| key.0.len()).sum::<usize>();
     if bytes > 768 || leases.len() > 16 {
-        let text = format!("{} leases with {bytes} bytes; a run can hold at most 16 with 768 bytes together", leases.len());
+        let text = format!(
+            "{} leases with {bytes} bytes; a run can hold at most 16 with 768 bytes together",
+            leases.len()
+        );
         return Err(Failure::new(FailureKind::Invalid, text));
     }
     Ok(())
@@ -36,7 +39,9 @@ pub(crate) fn check(request_id: Option<&str>, options: &StartOptions) -> Result<
     if labels > 512 {
         return invalid(format!("labels have {labels} bytes together; at most 512 fit"));
     }
-    if let Some(key) = options.leases.iter().find(|key| key.0.is_empty() || key.0.chars().any(char::is_control)) {
+    if let Some(key) =
+        options.leases.iter().find(|key| key.0.is_empty() || key.0.chars().any(char::is_control))
+    {
         return invalid(format!("the lease {:?} is empty or has a control character", key.0));
     }
     if !(-1000..=1000).contains(&options.priority) {

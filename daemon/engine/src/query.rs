@@ -99,7 +99,8 @@ impl Engine {
         let found = tokio::task::spawn_blocking(move || {
             store.keys::<Runs>(range, Order::Ascending).take(6).collect::<Result<Vec<_>, _>>()
         });
-        let mut candidates = found.await.map_err(|_| RunError::Closed)??.into_iter().map(RunId).collect::<Vec<_>>();
+        let mut candidates =
+            found.await.map_err(|_| RunError::Closed)??.into_iter().map(RunId).collect::<Vec<_>>();
         candidates.extend(active);
         candidates.sort();
         candidates.dedup();
@@ -137,7 +138,9 @@ impl Engine {
             // Just ended, and not yet gone from memory.
             if let Some(output) = output {
                 let files = self.files().clone();
-                let read = tokio::task::spawn_blocking(move || tables::read_payload(run, "output", Some(&output), &files));
+                let read = tokio::task::spawn_blocking(move || {
+                    tables::read_payload(run, "output", Some(&output), &files)
+                });
                 detail.run.output = read.await.map_err(|_| RunError::Closed)??;
             }
             return Ok(detail);
@@ -184,7 +187,8 @@ impl Engine {
                 // Not yet gone from memory, or not ended at all, which the caller will see.
                 let (record, start) = (active.run.clone(), Arc::clone(&active.start));
                 let mut again = Active::new(record, start, active.start_row.clone(), active.steps.clone());
-                again.run.leases = self.leases_of(&again)?;
+                again.packed.clone_from(&active.packed);
+                again.run.leases = self.leases_of(&again);
                 return Ok(again);
             }
         }
@@ -197,23 +201,26 @@ impl Engine {
             let start = start_row.read(run, &files)?;
             let stored = |row: crate::run::tables::StepRow| Ok(Stored { step: row.read(run, &files)?, row });
             let steps = packed.steps.into_iter().map(stored).collect::<Result<_, crate::run::BadRow>>()?;
-            Ok::<_, RunError>(Active::new(record, Arc::new(start), start_row, steps))
+            let mut active = Active::new(record, Arc::new(start), start_row, steps);
+            active.packed.clone_from(&row.packed);
+            Ok::<_, RunError>(active)
         });
         let mut active = read.await.map_err(|_| RunError::Closed)??;
-        active.run.leases = self.leases_of(&active)?;
+        active.run.leases = self.leases_of(&active);
         Ok(active)
     }
 
     /// The leases that a run needs, which an ended one has given up.
-    fn leases_of(&self, active: &Active) -> Result<Vec<LeaseKey>, RunError> {
+    fn leases_of(&self, active: &Active) -> Vec<LeaseKey> {
         let workflow = self.workflow(&active.run.kind);
         // A spec that was accepted once may be refused today (a repository that is gone): then the
         // workflow says so when it runs.
-        let mut leases = workflow.and_then(|workflow| workflow.check(&active.start.spec).ok()).unwrap_or_default();
+        let mut leases =
+            workflow.and_then(|workflow| workflow.check(&active.start.spec).ok()).unwrap_or_default();
         leases.extend(active.start.options.leases.iter().cloned());
         leases.sort();
         leases.dedup();
-        Ok(leases)
+        leases
     }
 
     /// Resolves when a run has ended.
@@ -230,7 +237,8 @@ impl Engine {
     pub async fn list(&self, filter: Filter, limit: usize, before: Option<RunId>) -> Result<Page, RunError> {
         let store = self.store().clone();
         let wanted = filter.clone();
-        let found = tokio::task::spawn_blocking(move || page(&store, &wanted, limit, before.map(|run| run.0)));
+        let found =
+            tokio::task::spawn_blocking(move || page(&store, &wanted, limit, before.map(|run| run.0)));
         let (rows, next) = found.await.map_err(|_| RunError::Closed)??;
         let mut runs = Vec::with_capacity(rows.len());
         let core = self.core();
@@ -269,12 +277,16 @@ impl Engine {
             .leases
             .iter()
             .map(|(key, lease)| {
-                let wants = |run: &&RunId| core.runs.get(run).is_some_and(|active| active.run.leases.contains(key));
+                let wants =
+                    |run: &&RunId| core.runs.get(run).is_some_and(|active| active.run.leases.contains(key));
                 LeaseView {
                     key: key.clone(),
                     run: lease.run,
                     taken_at: lease.taken_at,
-                    holder_state: core.runs.get(&lease.run).map_or(Status::Interrupted, |a| a.run.state.status()),
+                    holder_state: core
+                        .runs
+                        .get(&lease.run)
+                        .map_or(Status::Interrupted, |a| a.run.state.status()),
                     waiting: core.queue.iter().map(|(_, run)| run).filter(wants).copied().collect(),
                 }
             })
@@ -304,7 +316,9 @@ impl Engine {
             }
             RunState::Queued { until: Turn::Retry { at } } => format!("its next attempt at {at:.0}"),
             RunState::Waiting { on: crate::run::Wait::Time { until } } => format!("{until:.0}"),
-            RunState::Waiting { on: crate::run::Wait::Approval { approval } } => format!("approval {approval}"),
+            RunState::Waiting { on: crate::run::Wait::Approval { approval } } => {
+                format!("approval {approval}")
+            }
             RunState::Waiting { on: crate::run::Wait::Child { run } } => format!("child run {run}"),
             _ => String::new(),
         }
@@ -359,10 +373,15 @@ impl Filter {
     }
 
     /// The ids that may fit, newest first, by the index that leaves the fewest to look at.
-    fn candidates(&self, store: &Store, before: Option<Uuid>) -> Box<dyn Iterator<Item = Result<Uuid, StoreError>>> {
+    fn candidates(
+        &self,
+        store: &Store,
+        before: Option<Uuid>,
+    ) -> Box<dyn Iterator<Item = Result<Uuid, StoreError>>> {
         let end = before.map_or(Bound::Unbounded, Bound::Excluded);
         let within = |first: u64| {
-            let last = before.map_or(Bound::Included((first, Uuid::max())), |id| Bound::Excluded((first, id)));
+            let last =
+                before.map_or(Bound::Included((first, Uuid::max())), |id| Bound::Excluded((first, id)));
             (Bound::Included((first, Uuid::nil())), last)
         };
         let named = |name: String| {

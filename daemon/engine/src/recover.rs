@@ -15,17 +15,15 @@ use crate::event::{EventLog, Events};
 use crate::files::RunFiles;
 use crate::logs::LogHub;
 use crate::process::Supervisor;
-use crate::run::tables::{
-    ByKind, ByLabel, ByStatus, Leases, Requests, Runs, StartRow, Starts, Steps, table,
-};
-use crate::timetable::Schedules;
+use crate::run::tables::{ByKind, ByLabel, ByStatus, Leases, Requests, Runs, StartRow, Starts, Steps, table};
 use crate::run::{LeaseKey, RunId, RunState, Status, Turn};
 use crate::settings::Settings;
 use crate::store::{Batch, Options, Order, Store, Table, TableInfo};
+use crate::timetable::Schedules;
 use crate::workflow::Registry;
 
 table! { /// Small facts of the daemon's own, by name.
-    Facts = 0x01 "facts": String => FactRow }
+Facts = 0x01 "facts": String => FactRow }
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct FactRow {
@@ -80,12 +78,13 @@ impl Engine {
         let options = setup.store;
         let opened = tokio::task::spawn_blocking(move || {
             let store = Store::open(&directory, TABLES, &options)?;
-            let files = RunFiles::new(&setup.state_dir, store.blobs().clone())
-                .map_err(|error| crate::store::StoreError::Io {
+            let files = RunFiles::new(&setup.state_dir, store.blobs().clone()).map_err(|error| {
+                crate::store::StoreError::Io {
                     action: "create the directory of runs in",
                     path: setup.state_dir.clone(),
                     cause: error,
-                })?;
+                }
+            })?;
             let core = load(&store, &files, Arc::new(setup.settings))?;
             Ok::<_, RunError>((store, files, core))
         });
@@ -98,8 +97,10 @@ impl Engine {
             Box::new(move |run: &crate::run::Run, now| {
                 let starts = on_end(run).into_iter();
                 let made = starts.map(|start| new_run(&registry, &files, start, now));
-                made.filter_map(|new| new.inspect_err(|error| tracing::error!(%error, "a hook is not valid")).ok())
-                    .collect()
+                made.filter_map(|new| {
+                    new.inspect_err(|error| tracing::error!(%error, "a hook is not valid")).ok()
+                })
+                .collect()
             })
         };
         let shared = Shared {
@@ -132,7 +133,11 @@ impl Engine {
             }
         }
         self.transact(|tx| {
-            tx.event(None, "daemon.started", serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "active": active.len() }));
+            tx.event(
+                None,
+                "daemon.started",
+                serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "active": active.len() }),
+            );
             tx.drop_dead_leases();
             for (run, state) in active {
                 match state {
@@ -155,21 +160,27 @@ fn load(store: &Store, files: &RunFiles, settings: Arc<Settings>) -> Result<Core
     core.next_seq = last + 1;
     core.paused = store.get::<Facts>(&PAUSED.to_owned())?.is_some_and(|fact| fact.number != 0);
     for status in Status::ALL {
-        let keys = store.keys::<ByStatus>((status.number(), Uuid::nil())..=(status.number(), Uuid::max()), Order::Ascending);
+        let keys = store.keys::<ByStatus>(
+            (status.number(), Uuid::nil())..=(status.number(), Uuid::max()),
+            Order::Ascending,
+        );
         for key in keys {
             let (_, id) = key?;
             if status.is_ended() {
                 core.kept += 1;
             } else {
                 let active = load_active(store, files, RunId(id))?;
-                core.approvals.extend(waiting_approvals(&active).into_iter().map(|approval| (approval.id, approval)));
+                core.approvals
+                    .extend(waiting_approvals(&active).into_iter().map(|approval| (approval.id, approval)));
                 core.adopt(active);
             }
         }
     }
     for row in store.scan::<Leases>(.., Order::Ascending) {
         let (key, row) = row?;
-        if let (Ok(run), Ok(taken_at)) = (Uuid::from_slice(&row.run), jiff::Timestamp::from_microsecond(row.taken_at)) {
+        if let (Ok(run), Ok(taken_at)) =
+            (Uuid::from_slice(&row.run), jiff::Timestamp::from_microsecond(row.taken_at))
+        {
             core.leases.insert(LeaseKey(key), Lease { run: RunId(run), taken_at });
         }
     }

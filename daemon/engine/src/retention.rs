@@ -24,7 +24,8 @@ impl Engine {
         }
         let store = self.store().clone();
         let row = tokio::task::spawn_blocking(move || store.get::<Runs>(&run.0));
-        let row = row.await.map_err(|_| RunError::Closed)??.ok_or_else(|| RunError::NotFound(run.to_string()))?;
+        let row =
+            row.await.map_err(|_| RunError::Closed)??.ok_or_else(|| RunError::NotFound(run.to_string()))?;
         self.forget(run, row).await
     }
 
@@ -87,7 +88,11 @@ impl Engine {
         let age = SignedDuration::try_from(settings.keep_runs_for).unwrap_or(SignedDuration::MAX);
         let oldest = self.now().checked_sub(age).unwrap_or(Timestamp::MIN);
         // Old runs that are still active, however many, must not hide the ended ones behind them.
-        let active: HashSet<RunId> = self.core().runs.keys().copied().collect();
+        let active: HashSet<RunId> = {
+            let core = self.core();
+            let active = core.runs.values().map(|active| &active.run).filter(|run| !run.state.is_ended());
+            active.map(|run| run.id).collect()
+        };
         let store = self.store().clone();
         let found = tokio::task::spawn_blocking(move || {
             let rows = store.scan::<Runs>(.., Order::Ascending);

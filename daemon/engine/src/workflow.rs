@@ -6,8 +6,8 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use serde::Serialize;
 use serde::Deserialize;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -82,8 +82,9 @@ pub(crate) trait AnyWorkflow: Send + Sync {
 }
 
 fn decode<W: Workflow>(spec: &Value) -> Result<W::Spec, Failure> {
-    W::Spec::deserialize(spec)
-        .map_err(|error| Failure::new(FailureKind::Invalid, format!("the spec of {} is not valid: {error}", W::KIND)))
+    W::Spec::deserialize(spec).map_err(|error| {
+        Failure::new(FailureKind::Invalid, format!("the spec of {} is not valid: {error}", W::KIND))
+    })
 }
 
 impl<W: Workflow> AnyWorkflow for W {

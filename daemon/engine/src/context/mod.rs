@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
-use crate::core::Seen;
+use crate::core::{Active, Seen};
 use crate::engine::Engine;
 use crate::failure::{Failure, FailureKind};
 use crate::logs::LogHub;
@@ -108,7 +108,9 @@ impl RunContext {
         let core = self.shared.engine.core();
         let options = &core.runs.get(&self.shared.run)?.start.options;
         let find = |list: &[crate::run::Variable]| {
-            list.iter().rfind(|variable| variable.name == name).map(|variable| variable.value.as_os_str().to_owned())
+            list.iter()
+                .rfind(|variable| variable.name == name)
+                .map(|variable| variable.value.as_os_str().to_owned())
         };
         find(&options.env).or_else(|| find(&options.environment))
     }
@@ -159,7 +161,8 @@ impl RunContext {
         if !self.replay().visited.insert(name.to_owned()) {
             return self.break_off(diverged(format!("the step name {name:?} is used twice"))).await;
         }
-        let step = self.shared.engine.core().runs.get(&self.shared.run).and_then(|run| run.step(name).cloned());
+        let step =
+            self.shared.engine.core().runs.get(&self.shared.run).and_then(|run| run.step(name).cloned());
         let Some(step) = step else { return Visit::New };
         if step.kind != kind {
             let text =
@@ -174,6 +177,10 @@ impl RunContext {
             StepState::Interrupted if kind == StepKind::Background => Visit::Done(Err(failure_of(&step))),
             StepState::Interrupted => self.break_off(failure_of(&step)).await,
         }
+    }
+
+    fn take_ordinal(&self) -> u32 {
+        self.shared.engine.core().runs.get_mut(&self.shared.run).map_or(0, Active::take_ordinal)
     }
 
     /// Ends the replay here: the workflow's future is dropped by whoever drives it.
@@ -251,7 +258,10 @@ impl RunContext {
         if unvisited.is_empty() {
             return Ok(());
         }
-        Err(diverged(format!("these steps are stored, and the replay did not come to them: {}", unvisited.join(", "))))
+        Err(diverged(format!(
+            "these steps are stored, and the replay did not come to them: {}",
+            unvisited.join(", ")
+        )))
     }
 
     /// The engine's follower of logs, for reading what processes write while they run.
@@ -278,13 +288,15 @@ fn canceled(ending: &Ending) -> Failure {
 }
 
 fn diverged(message: String) -> Failure {
-    Failure::new(FailureKind::Diverged, message)
-        .with_hint("the workflow's code changed under a stored run, or it decides on something outside its steps")
+    Failure::new(FailureKind::Diverged, message).with_hint(
+        "the workflow's code changed under a stored run, or it decides on something outside its steps",
+    )
 }
 
 fn failure_of(step: &Step) -> Failure {
     let stored = step.attempts.last().and_then(|attempt| attempt.failure.clone());
-    stored.unwrap_or_else(|| Failure::internal(format!("step {:?} failed, and no reason is stored", step.name)))
+    stored
+        .unwrap_or_else(|| Failure::internal(format!("step {:?} failed, and no reason is stored", step.name)))
 }
 
 /// Decodes a stored value. One that does not decode means that the workflow's types changed.

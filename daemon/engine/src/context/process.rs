@@ -13,12 +13,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{RunContext, Visit, canceled, decode};
-use crate::core::Active;
 use crate::environment;
 use crate::failure::{Failure, FailureKind};
+use crate::files::RunFiles;
 use crate::logs::LogHub;
 use crate::process::record;
-use crate::process::{Adoption, Cause, Ended, Exit, ExitStatus, Launch, Lost, OsText, Process, ProcessError, Stdin};
+use crate::process::{
+    Adoption, Cause, Ended, Exit, ExitStatus, Launch, Lost, OsText, Process, ProcessError, Stdin,
+};
 use crate::run::{Step, StepKind, StepState, Usage, Variable};
 
 /// What a workflow wants to run.
@@ -127,7 +129,9 @@ impl RunContext {
         let exit = match end? {
             Ended::Exited(exit) => exit,
             Ended::Lost(lost) => return self.lost(name, describe(&lost)).await,
-            Ended::NothingRan => return self.lost(name, "its shim ended before the program began".to_owned()).await,
+            Ended::NothingRan => {
+                return self.lost(name, "its shim ended before the program began".to_owned()).await;
+            }
         };
         let end = ProcessEnd { exit: exit.clone(), directory: view.directory, attempt: view.attempt };
         let result = self.judged(&exit, judge(end)).await;
@@ -272,15 +276,10 @@ impl RunContext {
                 step.begin_attempt(now);
                 *step
             }
-            None => Step::begun(0, name, kind, Some(json!(spec)), now),
+            None => Step::begun(self.take_ordinal(), name, kind, Some(json!(spec)), now),
         };
-        let anew = step.attempts.len() == 1 && step.attempts[0].number == 1;
-        let mut stored = engine.store_values(run, step).await?;
+        let stored = engine.store_values(run, step).await?;
         let done = engine.transact(|tx| {
-            if anew && tx.core.runs.get(&run).is_none_or(|active| active.step(name).is_none()) {
-                stored.step.ordinal = tx.core.runs.get(&run).map_or(0, Active::next_ordinal);
-                stored.row.ordinal = stored.step.ordinal;
-            }
             let attempt = stored.step.attempts.last().map(|attempt| attempt.number);
             let data = json!({ "step": name, "kind": kind.word(), "attempt": attempt });
             tx.event(Some(run), "step.started", data);
@@ -308,7 +307,8 @@ impl RunContext {
 
     /// What a shim of before has left; none: nothing ran.
     async fn adopt(&self, view: &ProcessView) -> Result<Option<Found>, Failure> {
-        let adoption = self.shared.engine.supervisor().adopt(&view.directory).await.map_err(process_failed)?;
+        let adoption =
+            self.shared.engine.supervisor().adopt(&view.directory).await.map_err(process_failed)?;
         Ok(match adoption {
             Adoption::NothingRan => None,
             Adoption::Alive(process) => Some(Found::Alive(process)),
@@ -334,7 +334,7 @@ impl RunContext {
         let mut launch = spec.launch;
         let directory = view.directory.clone();
         let input = spec.stdin;
-        let stdin = directory.with_extension("stdin");
+        let stdin = RunFiles::stdin(&directory);
         if input.is_some() {
             launch.stdin = Stdin::File(stdin.clone().into());
         }
@@ -402,7 +402,8 @@ impl RunContext {
     }
 
     async fn finish_lost(&self, name: &str, failure: Failure) -> Result<(), Failure> {
-        self.finish_step(name, |step, now| step.finish(now, StepState::Interrupted, None, Some(failure))).await
+        self.finish_step(name, |step, now| step.finish(now, StepState::Interrupted, None, Some(failure)))
+            .await
     }
 
     async fn finish_process(
@@ -458,7 +459,9 @@ impl RunContext {
             }
             let failure = Failure::new(FailureKind::Killed, "its run ended without it");
             let _ = self
-                .finish_step(&step.name, |step, now| step.finish(now, StepState::Canceled, None, Some(failure)))
+                .finish_step(&step.name, |step, now| {
+                    step.finish(now, StepState::Canceled, None, Some(failure));
+                })
                 .await;
         }
     }
@@ -533,7 +536,9 @@ fn failure_of(exit: &Exit) -> Option<Failure> {
         }
         (Cause::OutputLimit, _) => (FailureKind::OutputLimit, "it wrote more than its limit".to_owned()),
         (Cause::Killed, _) => (FailureKind::Killed, "it was killed".to_owned()),
-        (Cause::Stopped, _) | (_, ExitStatus::NotStarted) => (FailureKind::Canceled, "it was stopped".to_owned()),
+        (Cause::Stopped, _) | (_, ExitStatus::NotStarted) => {
+            (FailureKind::Canceled, "it was stopped".to_owned())
+        }
         (Cause::Ended, ExitStatus::Code(0)) => return None,
         (Cause::Ended, ExitStatus::Code(code)) => (FailureKind::Exit, format!("it exited with code {code}")),
         (Cause::Ended, ExitStatus::Signal(signal)) => {

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{RunContext, Visit, decode};
-use crate::core::Stored;
+use crate::core::{Active, Stored};
 use crate::failure::{Failure, FailureKind};
 use crate::run::tables::{Steps, to_json};
 use crate::run::{Step, StepKind, StepState};
@@ -34,7 +34,9 @@ impl RunContext {
         self.begin_in_memory(name);
         let result = work.await;
         let (state, value, failure) = match &result {
-            Ok(value) => (StepState::Succeeded, Some(serde_json::to_value(value).map_err(Failure::internal)?), None),
+            Ok(value) => {
+                (StepState::Succeeded, Some(serde_json::to_value(value).map_err(Failure::internal)?), None)
+            }
             Err(failure) => (StepState::Failed, None, Some(failure.clone())),
         };
         self.finish_step(name, |step, now| step.finish(now, state, value, failure)).await?;
@@ -53,7 +55,7 @@ impl RunContext {
         }
         let run = self.shared.run;
         let done = self.shared.engine.transact(|tx| {
-            let ordinal = tx.core.runs.get(&run).map_or(0, crate::core::Active::next_ordinal);
+            let ordinal = tx.core.runs.get_mut(&run).map_or(0, Active::take_ordinal);
             let mut step = Step::begun(ordinal, &name, StepKind::Event, None, tx.now);
             step.finish(tx.now, StepState::Succeeded, None, None);
             tx.put_step(run, Stored::small(step));
@@ -81,24 +83,27 @@ impl RunContext {
         let value = serde_json::to_value(state).map_err(Failure::internal)?;
         let run = self.shared.run;
         let now = self.shared.engine.now();
-        let mut step = Step::begun(0, "checkpoint", StepKind::Checkpoint, None, now);
+        let mut step = Step::begun(self.take_ordinal(), "checkpoint", StepKind::Checkpoint, None, now);
         step.finish(now, StepState::Succeeded, Some(value), None);
-        let mut stored = self.shared.engine.store_values(run, step).await?;
+        let stored = self.shared.engine.store_values(run, step).await?;
 
         let visited = self.replay().visited.clone();
         let mut archived = Vec::new();
         let done = self.shared.engine.transact(|tx| {
             let Some(active) = tx.core.runs.get_mut(&run) else { return Ok::<_, Failure>(()) };
-            stored.step.ordinal = active.next_ordinal();
-            stored.row.ordinal = stored.step.ordinal;
+            let mut files = Vec::new();
             for old in &mut active.steps {
                 let finished = old.step.state != StepState::Running && old.step.kind != StepKind::Background;
-                if !old.step.archived && finished && (old.step.kind == StepKind::Checkpoint || visited.contains(&old.step.name)) {
-                    old.archive();
+                if !old.step.archived
+                    && finished
+                    && (old.step.kind == StepKind::Checkpoint || visited.contains(&old.step.name))
+                {
+                    files.extend(old.archive());
                     tx.batch.put::<Steps>(&(run.0, u64::from(old.step.ordinal)), &old.row);
                     archived.push(old.step.name.clone());
                 }
             }
+            tx.remove_values(files);
             tx.put_step(run, stored);
             tx.trim_archive(run, ARCHIVE);
             Ok(())
@@ -116,13 +121,13 @@ impl RunContext {
         let now = self.shared.engine.now();
         let mut core = self.shared.engine.core();
         let Some(active) = core.runs.get_mut(&self.shared.run) else { return };
-        match active.steps.iter_mut().rfind(|stored| !stored.step.archived && stored.step.name == name) {
-            Some(again) => again.step.begin_attempt(now),
-            None => {
-                let step = Step::begun(active.next_ordinal(), name, StepKind::Code, None, now);
-                active.steps.push(Stored::small(step));
-            }
+        let mut known = active.steps.iter_mut().filter(|stored| !stored.step.archived);
+        if let Some(again) = known.rfind(|stored| stored.step.name == name) {
+            again.step.begin_attempt(now);
+            return;
         }
+        let step = Step::begun(active.take_ordinal(), name, StepKind::Code, None, now);
+        active.steps.push(Stored::small(step));
     }
 
     /// Stores the outcome of a step that is in memory.

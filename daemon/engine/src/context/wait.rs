@@ -82,7 +82,7 @@ impl RunContext {
         default: Verdict,
     ) -> Result<Decision, Failure> {
         let approval: Approval = match self.visit(name, StepKind::Approval).await {
-            Visit::Done(Ok(value)) => return self.decision(decode(self, name, value).await),
+            Visit::Done(Ok(value)) => return decision(decode(self, name, value).await),
             Visit::Done(Err(failure)) => return Err(failure),
             Visit::Begun(step) if step.request.is_some() => {
                 decode(self, name, step.request.unwrap_or_default()).await
@@ -114,8 +114,8 @@ impl RunContext {
             std::future::pending::<()>().await;
         };
         either(self.no_longer_waiting(), limit).await;
-        match self.outcome(name, StepKind::Approval).await {
-            Some(value) => self.decision(decode(self, name, value).await),
+        match self.outcome(name, StepKind::Approval) {
+            Some(value) => decision(decode(self, name, value).await),
             None => Err(self.cancel_wait(name).await),
         }
     }
@@ -135,7 +135,7 @@ impl RunContext {
             Visit::Begun(_) | Visit::New => self.start_child(name, kind, spec, options).await?,
         }
         self.no_longer_waiting().await;
-        if let Some(value) = self.outcome(name, StepKind::Child).await {
+        if let Some(value) = self.outcome(name, StepKind::Child) {
             return Ok(decode(self, name, value).await);
         }
         // This run is asked to end: so is the child, and its end is waited for.
@@ -167,7 +167,9 @@ impl RunContext {
             return Ok(());
         }
         let value = match engine.detail(child).await {
-            Ok(detail) => child_outcome(&detail.run, detail.run.output.as_ref().filter(|o| to_json(o).len() <= 512)),
+            Ok(detail) => {
+                child_outcome(&detail.run, detail.run.output.as_ref().filter(|o| to_json(o).len() <= 512))
+            }
             Err(RunError::NotFound(_)) => {
                 return Err(Failure::new(FailureKind::Dependency, format!("child run {child} is gone")));
             }
@@ -210,7 +212,12 @@ impl RunContext {
         let new = engine.prepare(start).await.map_err(refused)?;
         let child = new.run.id;
         let done = engine.transact(|tx| {
-            if tx.core.runs.get(&run).is_some_and(|active| !matches!(active.run.state, RunState::Running { .. })) {
+            if tx
+                .core
+                .runs
+                .get(&run)
+                .is_some_and(|active| !matches!(active.run.state, RunState::Running { .. }))
+            {
                 return Err(StartError::Refused(one_wait_at_a_time()));
             }
             tx.accept(new)?;
@@ -267,7 +274,12 @@ impl RunContext {
             let now = tx.now;
             let state = if value.is_some() { StepState::Succeeded } else { StepState::Canceled };
             tx.change_step(run, name, |step| step.finish(now, state, value, canceled));
-            if tx.core.runs.get(&run).is_some_and(|active| matches!(active.run.state, RunState::Waiting { .. })) {
+            if tx
+                .core
+                .runs
+                .get(&run)
+                .is_some_and(|active| matches!(active.run.state, RunState::Waiting { .. }))
+            {
                 let _ = tx.transition(run, RunEvent::Woken);
             }
             Ok::<_, Failure>(())
@@ -298,7 +310,10 @@ impl RunContext {
         // The state in which it waits may not be visible yet; a step with an outcome is enough.
         let mut seen = self.shared.seen.clone();
         let _ = seen
-            .wait_for(|seen| matches!(&seen.state, RunState::Running { .. }) && (ending(&seen.state).is_some() || !self.waits()))
+            .wait_for(|seen| {
+                matches!(&seen.state, RunState::Running { .. })
+                    && (ending(&seen.state).is_some() || !self.waits())
+            })
             .await;
     }
 
@@ -313,24 +328,25 @@ impl RunContext {
     }
 
     /// The value that somebody else has given to a step that waits.
-    async fn outcome(&self, name: &str, kind: StepKind) -> Option<Value> {
+    fn outcome(&self, name: &str, kind: StepKind) -> Option<Value> {
         let core = self.shared.engine.core();
         let step = core.runs.get(&self.shared.run)?.step(name)?;
-        (step.kind == kind && step.state == StepState::Succeeded).then(|| step.value.clone().unwrap_or_default())
+        (step.kind == kind && step.state == StepState::Succeeded)
+            .then(|| step.value.clone().unwrap_or_default())
     }
 
     fn request(&self, name: &str) -> Option<Value> {
         self.shared.engine.core().runs.get(&self.shared.run)?.step(name)?.request.clone()
     }
 
-    fn decision(&self, approval: Approval) -> Result<Decision, Failure> {
-        approval.decision.ok_or_else(|| Failure::internal("the approval has an outcome and no decision"))
-    }
-
     fn cancellation(&self) -> Failure {
         let ending = self.ending();
         ending.map_or_else(|| Failure::internal("a wait ended without a reason"), |ending| canceled(&ending))
     }
+}
+
+fn decision(approval: Approval) -> Result<Decision, Failure> {
+    approval.decision.ok_or_else(|| Failure::internal("the approval has an outcome and no decision"))
 }
 
 fn one_wait_at_a_time() -> Failure {
@@ -355,14 +371,13 @@ impl Stored {
 impl crate::core::Tx<'_> {
     /// A step that begins now: anew, or once more if it is known.
     pub(crate) fn begin_step(&mut self, run: RunId, name: &str, kind: StepKind, request: Value) -> Stored {
-        let active = self.core.runs.get(&run);
-        let mut step = match active.and_then(|active| active.step(name)) {
-            Some(known) => {
-                let mut step = known.clone();
-                step.begin_attempt(self.now);
-                step
-            }
-            None => Step::begun(active.map_or(0, Active::next_ordinal), name, kind, None, self.now),
+        let active = self.core.runs.get_mut(&run);
+        let known = active.as_ref().and_then(|active| active.step(name).cloned());
+        let mut step = if let Some(mut step) = known {
+            step.begin_attempt(self.now);
+            step
+        } else {
+            Step::begun(active.map_or(0, Active::take_ordinal), name, kind, None, self.now)
         };
         step.request = Some(request);
         Stored::small(step)

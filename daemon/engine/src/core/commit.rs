@@ -4,6 +4,7 @@
 //! up in the middle of its call changes nothing: the consequences of its transaction do not hang
 //! on its future.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -12,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::Seen;
 use crate::engine::Engine;
 use crate::event::Event;
+use crate::files::RunFiles;
 use crate::run::RunId;
 use crate::store::{StoreError, Ticket};
 
@@ -26,8 +28,10 @@ pub(crate) enum After {
     Alarm(RunId, Timestamp),
     /// An ended run need not be in memory any longer.
     Forget(RunId),
-    /// Directories of steps or runs that nothing names any longer.
-    Remove(Vec<std::path::PathBuf>),
+    /// Directories of steps that nothing names any longer.
+    Remove(Vec<PathBuf>),
+    /// Files of values that nothing names any longer.
+    RemoveValues(Vec<String>),
 }
 
 /// A transaction on its way to the disk.
@@ -84,10 +88,14 @@ fn carry_out(engine: &Engine, after: After) {
                 core.forget(run);
             }
         }
+        After::RemoveValues(names) => {
+            let files = engine.files().clone();
+            tokio::task::spawn_blocking(move || names.iter().for_each(|name| files.remove_value(name)));
+        }
         After::Remove(paths) => {
             tokio::task::spawn_blocking(move || {
                 for path in paths {
-                    if let Err(error) = std::fs::remove_dir_all(&path) {
+                    if let Err(error) = RunFiles::remove_attempt(&path) {
                         tracing::debug!(path = %path.display(), %error, "could not remove a directory");
                     }
                 }

@@ -23,8 +23,8 @@ use crate::run::tables::{Payload, StartRow, StepRow};
 use crate::run::{LeaseKey, Origin, Run, RunId, RunState, Start, Status, Step, Turn};
 use crate::settings::Settings;
 
-pub(crate) use tx::{NewRun, Tx, child_outcome, digest_of};
 pub use tx::StartError;
+pub(crate) use tx::{NewRun, Tx, child_outcome, digest_of};
 
 /// Everything that is active.
 pub(crate) struct Core {
@@ -62,6 +62,7 @@ pub(crate) struct Active {
     pub(crate) start_row: StartRow,
     /// By ordinal, ascending.
     pub(crate) steps: Vec<Stored>,
+    next_ordinal: u32,
     /// What its workflow returned, once it has.
     pub(crate) output: Option<Payload>,
     /// Start and steps as they are packed, once the run is about to end.
@@ -98,7 +99,19 @@ pub(crate) struct Stored {
 impl Active {
     pub(crate) fn new(run: Run, start: Arc<Start>, start_row: StartRow, steps: Vec<Stored>) -> Self {
         let (seen, _) = watch::channel(Seen::of(&run));
-        Self { run, start, start_row, steps, output: None, packed: None, processes: None, has_task: false, seen }
+        let next_ordinal = steps.last().map_or(0, |stored| stored.step.ordinal + 1);
+        Self {
+            run,
+            start,
+            start_row,
+            steps,
+            next_ordinal,
+            output: None,
+            packed: None,
+            processes: None,
+            has_task: false,
+            seen,
+        }
     }
 
     /// The step of this name that is part of the replay.
@@ -106,8 +119,11 @@ impl Active {
         self.steps.iter().map(|stored| &stored.step).rfind(|step| !step.archived && step.name == name)
     }
 
-    pub(crate) fn next_ordinal(&self) -> u32 {
-        self.steps.last().map_or(0, |stored| stored.step.ordinal + 1)
+    /// A place for a step that begins; never given twice.
+    pub(crate) fn take_ordinal(&mut self) -> u32 {
+        let ordinal = self.next_ordinal;
+        self.next_ordinal += 1;
+        ordinal
     }
 }
 
@@ -187,7 +203,9 @@ impl Core {
     pub(crate) fn ancestry(&self, run: RunId) -> HashSet<RunId> {
         let mut line = HashSet::from([run]);
         let mut at = run;
-        while let Some(Origin::Parent { run: parent, .. }) = self.runs.get(&at).map(|active| &active.run.origin) {
+        while let Some(Origin::Parent { run: parent, .. }) =
+            self.runs.get(&at).map(|active| &active.run.origin)
+        {
             if !line.insert(*parent) {
                 break;
             }

@@ -17,12 +17,12 @@ use crate::event::{Event, EventLog, EventRow, Events};
 use crate::failure::{Failure, FailureKind};
 use crate::files::RunFiles;
 use crate::run::tables::{
-    ByKind, ByLabel, ByStatus, LeaseRow, Leases, Mark, PackedRow, Payload, RequestRow, Requests, RunRow, Runs, StartRow,
-    Starts, Steps,
+    ByKind, ByLabel, ByStatus, LeaseRow, Leases, Mark, PackedRow, Payload, RequestRow, Requests, RunRow,
+    Runs, StartRow, Starts, Steps,
 };
 use crate::run::{
-    self, Effect, LeaseKey, Origin, Refused, Run, RunEvent, RunId, RunState, Start, Status, Step, StepKind, StepState,
-    Turn, Wait,
+    self, Effect, LeaseKey, Origin, Refused, Run, RunEvent, RunId, RunState, Start, Status, Step, StepKind,
+    StepState, Turn, Wait,
 };
 use crate::store::{Batch, Permit, Store, StoreError};
 
@@ -88,7 +88,13 @@ pub(crate) struct Tx<'a> {
 }
 
 impl<'a> Tx<'a> {
-    pub(crate) fn new(core: &'a mut Core, store: &'a Store, files: &'a RunFiles, hooks: &'a Hooks, now: Timestamp) -> Self {
+    pub(crate) fn new(
+        core: &'a mut Core,
+        store: &'a Store,
+        files: &'a RunFiles,
+        hooks: &'a Hooks,
+        now: Timestamp,
+    ) -> Self {
         Self {
             core,
             now,
@@ -235,7 +241,9 @@ impl<'a> Tx<'a> {
             let state = match self.core.runs.get(&after.run) {
                 Some(active) => active.run.state.clone(),
                 None => match self.store.get::<Runs>(&after.run.0)? {
-                    Some(row) => row.read(after.run).map_err(|e| StartError::Refused(Failure::internal(e)))?.state,
+                    Some(row) => {
+                        row.read(after.run).map_err(|e| StartError::Refused(Failure::internal(e)))?.state
+                    }
                     None => return Err(StartError::NoPredecessor(after.run)),
                 },
             };
@@ -253,7 +261,9 @@ impl<'a> Tx<'a> {
         let gone = Refused { state: "over", wanted: "changed" };
         let active = self.core.runs.get_mut(&id).ok_or(gone)?;
         let retry = match &event {
-            RunEvent::Returned(run::Verdict::Retry { failure, .. } | run::Verdict::GoOn(failure)) => Some(failure.clone()),
+            RunEvent::Returned(run::Verdict::Retry { failure, .. } | run::Verdict::GoOn(failure)) => {
+                Some(failure.clone())
+            }
             _ => None,
         };
         let (state, effects) = run::step(&active.run.state, event, active.run.begun)?;
@@ -287,7 +297,7 @@ impl<'a> Tx<'a> {
         }
         self.dirty.insert(id);
         for effect in effects {
-            self.apply(id, effect);
+            self.apply(id, &effect);
         }
         Ok(())
     }
@@ -310,7 +320,9 @@ impl<'a> Tx<'a> {
             RunState::Queued { until: Turn::Retry { at } } => {
                 ("run.retrying", json!({ "at": at, "attempt": run.attempt + 1, "failure": retry }))
             }
-            RunState::Queued { .. } if retry.is_some() => ("run.interrupted", json!({ "failure": retry, "goes_on": true })),
+            RunState::Queued { .. } if retry.is_some() => {
+                ("run.interrupted", json!({ "failure": retry, "goes_on": true }))
+            }
             RunState::Queued { .. } => ("run.queued", json!({})),
             RunState::Running { ending: Some(ending) } => {
                 ("run.ending", json!({ "kill": ending.kill, "reason": ending.reason }))
@@ -322,14 +334,14 @@ impl<'a> Tx<'a> {
         self.event(Some(id), kind, data);
     }
 
-    fn apply(&mut self, id: RunId, effect: Effect) {
+    fn apply(&mut self, id: RunId, effect: &Effect) {
         match effect {
             Effect::Run | Effect::Cancel | Effect::Kill => self.after.push(After::Start(id)),
             Effect::AlarmAt(at) => {
                 if let Some(active) = self.core.runs.get_mut(&id) {
                     active.run.attempt += 1;
                 }
-                self.after.push(After::Alarm(id, at));
+                self.after.push(After::Alarm(id, *at));
             }
             Effect::ClearLastFailure => self.clear_last_failure(id),
             Effect::Finish => self.finish(id),
@@ -348,7 +360,8 @@ impl<'a> Tx<'a> {
         let last_failed = active.steps.iter().rposition(|s| live(s) && s.step.state == StepState::Failed);
         for (place, stored) in active.steps.iter_mut().enumerate() {
             let lost = matches!(stored.step.state, StepState::Canceled | StepState::Interrupted);
-            let background = stored.step.kind == StepKind::Background && stored.step.state != StepState::Running;
+            let background =
+                stored.step.kind == StepKind::Background && stored.step.state != StepState::Running;
             if stored.step.archived || !(lost || background || Some(place) == last_failed) {
                 continue;
             }
@@ -439,12 +452,14 @@ impl<'a> Tx<'a> {
     fn answer_parent(&mut self, child: &Run, output: Option<&Value>) {
         let Origin::Parent { run: parent, step } = &child.origin else { return };
         let Some(active) = self.core.runs.get_mut(parent) else { return };
-        let waits = matches!(&active.run.state, RunState::Waiting { on: Wait::Child { run } } if *run == child.id);
+        let waits =
+            matches!(&active.run.state, RunState::Waiting { on: Wait::Child { run } } if *run == child.id);
         let waiting = |stored: &&mut Stored| {
             let step = &stored.step;
             !step.archived && step.kind == StepKind::Child && step.state == StepState::Running
         };
-        if let Some(stored) = active.steps.iter_mut().filter(waiting).find(|stored| stored.step.name == *step) {
+        if let Some(stored) = active.steps.iter_mut().filter(waiting).find(|stored| stored.step.name == *step)
+        {
             stored.finish(self.now, StepState::Succeeded, Some(child_outcome(child, output)), None);
             let key = (parent.0, u64::from(stored.step.ordinal));
             self.batch.put::<Steps>(&key, &stored.row);
@@ -469,7 +484,8 @@ impl<'a> Tx<'a> {
 
     /// An ended run goes on: its rows are active again. The engine has read them into memory.
     fn unpack(&mut self, id: RunId) {
-        let Some(active) = self.core.runs.get(&id) else { return };
+        let Some(active) = self.core.runs.get_mut(&id) else { return };
+        let packed = active.packed.take();
         self.batch.put::<Starts>(&id.0, &active.start_row);
         for stored in &active.steps {
             self.batch.put::<Steps>(&(id.0, u64::from(stored.step.ordinal)), &stored.row);
@@ -480,6 +496,14 @@ impl<'a> Tx<'a> {
         let waiting = waiting_approvals(active);
         self.core.approvals.extend(waiting.into_iter().map(|approval| (approval.id, approval)));
         self.core.kept = self.core.kept.saturating_sub(1);
+        self.remove_values(packed.and_then(|packed| packed.sha256).into_iter().collect());
+    }
+
+    /// Removes files that no row names once the batch is on disk.
+    pub(crate) fn remove_values(&mut self, files: Vec<String>) {
+        if !files.is_empty() {
+            self.after.push(After::RemoveValues(files));
+        }
     }
 
     /// Forgets the oldest archived steps beyond a number.
@@ -495,7 +519,8 @@ impl<'a> Tx<'a> {
                 surplus -= 1;
                 batch.delete::<Steps>(&(run.0, u64::from(stored.step.ordinal)));
                 let attempts = stored.step.attempts.iter();
-                directories.extend(attempts.map(|attempt| files.attempt(run, stored.step.ordinal, attempt.number)));
+                directories
+                    .extend(attempts.map(|attempt| files.attempt(run, stored.step.ordinal, attempt.number)));
             }
             !drop
         });
@@ -512,7 +537,9 @@ impl<'a> Tx<'a> {
         if !matches!(step.kind, StepKind::Process | StepKind::Background) {
             return;
         }
-        let (Some(active), Some(attempt)) = (self.core.runs.get_mut(&run), step.attempts.last()) else { return };
+        let (Some(active), Some(attempt)) = (self.core.runs.get_mut(&run), step.attempts.last()) else {
+            return;
+        };
         active.run.usage.add(attempt.usage);
         if step.kind == StepKind::Process {
             (active.run.exit_code, active.run.signal) = (attempt.exit_code, attempt.signal);
@@ -533,18 +560,26 @@ impl<'a> Tx<'a> {
 
 impl Stored {
     /// Gives a step its outcome. Only for small values: see [`Stored`].
-    pub(crate) fn finish(&mut self, now: Timestamp, state: StepState, value: Option<Value>, failure: Option<Failure>) {
+    pub(crate) fn finish(
+        &mut self,
+        now: Timestamp,
+        state: StepState,
+        value: Option<Value>,
+        failure: Option<Failure>,
+    ) {
         self.step.finish(now, state, value, failure);
         self.row.refresh(&self.step);
     }
 
     /// Takes a finished step out of the replay: what it was asked and what came of it is of no
-    /// use any longer, that it was there is.
-    pub(crate) fn archive(&mut self) {
+    /// use any longer, that it was there is. Returns the files that it named.
+    pub(crate) fn archive(&mut self) -> Vec<String> {
+        let files = self.row.files();
         self.step.archived = true;
         self.step.request = None;
         self.step.value = None;
         self.row.refresh(&self.step);
+        files
     }
 }
 

@@ -68,7 +68,8 @@ impl FromStr for IdPrefix {
             if char == '-' && matches!(position, 8 | 13 | 18 | 23) {
                 continue;
             }
-            let digit = char.to_digit(16).ok_or_else(|| invalid("ids have hexadecimal digits and dashes only"))?;
+            let digit =
+                char.to_digit(16).ok_or_else(|| invalid("ids have hexadecimal digits and dashes only"))?;
             digits += 1;
             if digits > 32 {
                 return Err(invalid("it is longer than an id"));

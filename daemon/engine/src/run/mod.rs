@@ -11,6 +11,6 @@ pub use record::{Attempt, Run, Start, Step, StepKind, StepState, Usage};
 pub use request::{
     After, LeaseKey, OnInterrupt, Origin, RetryPolicy, Secret, SecretSource, StartOptions, StartRun, Variable,
 };
-pub use tables::BadRow;
-pub use state::{Ending, Refused, RunState, Status, Turn, Wait};
 pub(crate) use state::{Effect, RunEvent, Verdict, step};
+pub use state::{Ending, Refused, RunState, Status, Turn, Wait};
+pub use tables::BadRow;

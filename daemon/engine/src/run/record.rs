@@ -95,7 +95,13 @@ const ATTEMPTS: usize = 10;
 
 impl Step {
     /// A step that has just begun, at its first attempt.
-    pub(crate) fn begun(ordinal: u32, name: &str, kind: StepKind, request: Option<Value>, now: Timestamp) -> Self {
+    pub(crate) fn begun(
+        ordinal: u32,
+        name: &str,
+        kind: StepKind,
+        request: Option<Value>,
+        now: Timestamp,
+    ) -> Self {
         Self {
             ordinal,
             name: name.to_owned(),

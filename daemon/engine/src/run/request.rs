@@ -189,8 +189,10 @@ mod tests {
 
     #[test]
     fn the_pause_doubles_up_to_its_limit() {
-        let policy = RetryPolicy { attempts: 10, max_backoff: Duration::from_secs(5), ..RetryPolicy::default() };
-        let pauses: Vec<_> = (1..6).map(|n| policy.pause_after(n, &failure(FailureKind::Exit), 1.0)).collect();
+        let policy =
+            RetryPolicy { attempts: 10, max_backoff: Duration::from_secs(5), ..RetryPolicy::default() };
+        let pauses: Vec<_> =
+            (1..6).map(|n| policy.pause_after(n, &failure(FailureKind::Exit), 1.0)).collect();
         let seconds = [1, 2, 4, 5, 5].map(|s| Some(Duration::from_secs(s)));
         assert_eq!(pauses, seconds);
     }

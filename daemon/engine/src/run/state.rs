@@ -206,7 +206,9 @@ impl RunState {
     /// Why it did not succeed, if it has ended so.
     pub fn failure(&self) -> Option<&Failure> {
         match self {
-            Self::Failed { failure } | Self::Canceled { failure } | Self::Interrupted { failure } => Some(failure),
+            Self::Failed { failure } | Self::Canceled { failure } | Self::Interrupted { failure } => {
+                Some(failure)
+            }
             Self::Queued { .. } | Self::Running { .. } | Self::Waiting { .. } | Self::Succeeded => None,
         }
     }
@@ -278,7 +280,11 @@ impl Status {
 
 /// Moves a run. `begun` tells whether its workflow has ever been started: only then is there
 /// anything to unwind when it is asked to end.
-pub(crate) fn step(state: &RunState, event: RunEvent, begun: bool) -> Result<(RunState, Vec<Effect>), Refused> {
+pub(crate) fn step(
+    state: &RunState,
+    event: RunEvent,
+    begun: bool,
+) -> Result<(RunState, Vec<Effect>), Refused> {
     use RunState as S;
     let refused = |wanted| Err(Refused { state: state.word(), wanted });
     let finish = |state| Ok((state, vec![Effect::Finish]));
@@ -293,18 +299,25 @@ pub(crate) fn step(state: &RunState, event: RunEvent, begun: bool) -> Result<(Ru
         }
     };
     match (state, event) {
-        (S::Queued { until: Turn::Slot }, RunEvent::Admitted) => Ok((S::Running { ending: None }, vec![Effect::Run])),
+        (S::Queued { until: Turn::Slot }, RunEvent::Admitted) => {
+            Ok((S::Running { ending: None }, vec![Effect::Run]))
+        }
         (S::Queued { until: Turn::After }, RunEvent::PredecessorsDone)
         | (S::Queued { until: Turn::Retry { .. } }, RunEvent::RetryDue)
         | (S::Waiting { .. }, RunEvent::Woken) => Ok((S::Queued { until: Turn::Slot }, vec![])),
-        (S::Queued { until: Turn::After }, RunEvent::PredecessorFailed(failure)) => finish(S::Canceled { failure }),
+        (S::Queued { until: Turn::After }, RunEvent::PredecessorFailed(failure)) => {
+            finish(S::Canceled { failure })
+        }
         (S::Running { ending: None }, RunEvent::Suspended(on)) => Ok((S::Waiting { on }, vec![])),
 
         // Being asked to end: nothing to unwind, something to unwind, or already at it.
         (S::Queued { .. }, RunEvent::EndRequested(ending)) if !begun => {
             finish(S::Canceled { failure: ending.failure() })
         }
-        (S::Queued { .. } | S::Waiting { .. } | S::Running { ending: None }, RunEvent::EndRequested(ending)) => {
+        (
+            S::Queued { .. } | S::Waiting { .. } | S::Running { ending: None },
+            RunEvent::EndRequested(ending),
+        ) => {
             let effect = if ending.kill { Effect::Kill } else { Effect::Cancel };
             Ok((S::Running { ending: Some(ending) }, vec![effect]))
         }
@@ -326,7 +339,6 @@ pub(crate) fn step(state: &RunState, event: RunEvent, begun: bool) -> Result<(Ru
         (S::Running { ending: None } | S::Waiting { .. }, RunEvent::Returned(verdict)) => returned(verdict),
         (S::Queued { until: Turn::Slot }, RunEvent::Returned(verdict)) if begun => returned(verdict),
 
-
         (S::Failed { .. } | S::Canceled { .. } | S::Interrupted { .. }, RunEvent::Resumed) => {
             Ok((S::Queued { until: Turn::Slot }, vec![Effect::Unpack, Effect::ClearLastFailure]))
         }
@@ -341,3 +353,6 @@ pub(crate) fn step(state: &RunState, event: RunEvent, begun: bool) -> Result<(Ru
         (_, RunEvent::Resumed) => refused("resumed"),
     }
 }
+
+#[cfg(test)]
+mod tests;

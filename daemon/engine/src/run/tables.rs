@@ -31,21 +31,21 @@ macro_rules! table {
 pub(crate) use table;
 
 table! { /// Runs by id; ended ones with everything packed in.
-    Runs = 0x10 "runs": Uuid => RunRow }
+Runs = 0x10 "runs": Uuid => RunRow }
 table! { /// Spec and options of active runs.
-    Starts = 0x11 "starts": Uuid => StartRow }
+Starts = 0x11 "starts": Uuid => StartRow }
 table! { /// Steps of active runs, by run and ordinal.
-    Steps = 0x12 "steps": (Uuid, u64) => StepRow }
+Steps = 0x12 "steps": (Uuid, u64) => StepRow }
 table! { /// Runs by the number of their status.
-    ByStatus = 0x13 "runs-by-status": (u64, Uuid) => Mark }
+ByStatus = 0x13 "runs-by-status": (u64, Uuid) => Mark }
 table! { /// Runs by their workflow's kind.
-    ByKind = 0x14 "runs-by-kind": (String, Uuid) => Mark }
+ByKind = 0x14 "runs-by-kind": (String, Uuid) => Mark }
 table! { /// Runs by label, as `key=value`.
-    ByLabel = 0x15 "runs-by-label": (String, Uuid) => Mark }
+ByLabel = 0x15 "runs-by-label": (String, Uuid) => Mark }
 table! { /// Runs by the client's request id.
-    Requests = 0x16 "requests": String => RequestRow }
+Requests = 0x16 "requests": String => RequestRow }
 table! { /// Leases by key.
-    Leases = 0x17 "leases": String => LeaseRow }
+Leases = 0x17 "leases": String => LeaseRow }
 
 /// The value of an index entry: it says nothing that its key does not say.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
@@ -223,11 +223,15 @@ pub struct BadRow {
 /// Keeps JSON in the row or, when it is large, in a file. Files are written before the batch
 /// that names them.
 pub(crate) trait Spill {
-    /// A payload for these bytes: in a file if they are more than `limit`.
-    fn spill(&self, run: RunId, bytes: Vec<u8>, limit: usize) -> Result<Payload, StoreError>;
+    /// A payload for these bytes: in a file if they are more than `limit`. No two parts of a run
+    /// share a file, so that it can go with its part: a part is a step's ordinal, or [`WHOLE`].
+    fn spill(&self, run: RunId, part: u32, bytes: Vec<u8>, limit: usize) -> Result<Payload, StoreError>;
     /// The bytes of a payload, or why they cannot be had.
     fn load(&self, run: RunId, payload: &Payload) -> Result<Vec<u8>, String>;
 }
+
+/// The part of a run that is no step.
+pub(crate) const WHOLE: u32 = u32::MAX;
 
 /// Largest JSON kept in the row itself. Two of these and the rest of a row stay under the store's
 /// limit of 8 KiB for a value.
@@ -264,7 +268,11 @@ fn id(run: RunId, what: &'static str, bytes: &[u8]) -> Result<Option<Uuid>, BadR
 impl From<Usage> for UsageRow {
     fn from(usage: Usage) -> Self {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        Self { user_us: micros(usage.user), system_us: micros(usage.system), max_rss_bytes: usage.max_rss_bytes }
+        Self {
+            user_us: micros(usage.user),
+            system_us: micros(usage.system),
+            max_rss_bytes: usage.max_rss_bytes,
+        }
     }
 }
 
@@ -281,7 +289,8 @@ impl From<Option<UsageRow>> for Usage {
 
 impl RunRow {
     pub(crate) fn new(run: &Run) -> Self {
-        let (mut parent, mut parent_step, mut schedule, mut hook_of) = (vec![], String::new(), vec![], vec![]);
+        let (mut parent, mut parent_step, mut schedule, mut hook_of) =
+            (vec![], String::new(), vec![], vec![]);
         match &run.origin {
             Origin::Client => {}
             Origin::Parent { run, step } => {
@@ -359,7 +368,11 @@ impl RunRow {
 }
 
 impl RunRow {
-    pub(crate) fn read_output(&self, run: RunId, files: &impl Spill) -> Result<Option<serde_json::Value>, BadRow> {
+    pub(crate) fn read_output(
+        &self,
+        run: RunId,
+        files: &impl Spill,
+    ) -> Result<Option<serde_json::Value>, BadRow> {
         read_payload(run, "output", self.output.as_ref(), files)
     }
 
@@ -373,25 +386,29 @@ impl RunRow {
 
     /// The files that this ended run's record names, directly or in what is packed.
     pub(crate) fn files(&self, packed: &PackedRow) -> Vec<String> {
-        let start = packed.start.iter().flat_map(|start| [&start.spec, &start.options]);
-        let steps = packed.steps.iter().flat_map(|step| [&step.request, &step.value]);
-        let payloads = [&self.output, &self.packed].into_iter().chain(start).chain(steps);
-        payloads.filter_map(|payload| payload.as_ref()?.sha256.clone()).collect()
+        let start = packed.start.iter().flat_map(StartRow::files);
+        let steps = packed.steps.iter().flat_map(StepRow::files);
+        named([&self.output, &self.packed]).into_iter().chain(start).chain(steps).collect()
     }
 }
 
 impl PackedRow {
     /// Packs an ended run's start and steps, into a file if they are too much for the record.
     pub(crate) fn pack(self, run: RunId, files: &impl Spill) -> Result<Payload, StoreError> {
-        files.spill(run, prost::Message::encode_to_vec(&self), PACKED_LIMIT)
+        files.spill(run, WHOLE, prost::Message::encode_to_vec(&self), PACKED_LIMIT)
     }
 }
 
 impl StartRow {
+    /// The files that it names.
+    pub(crate) fn files(&self) -> Vec<String> {
+        named([&self.spec, &self.options])
+    }
+
     pub(crate) fn new(run: RunId, start: &Start, files: &impl Spill) -> Result<Self, StoreError> {
         Ok(Self {
-            spec: Some(files.spill(run, to_json(&start.spec), START_LIMIT)?),
-            options: Some(files.spill(run, to_json(&start.options), START_LIMIT)?),
+            spec: Some(files.spill(run, WHOLE, to_json(&start.spec), START_LIMIT)?),
+            options: Some(files.spill(run, WHOLE, to_json(&start.options), START_LIMIT)?),
         })
     }
 
@@ -414,10 +431,20 @@ pub(crate) fn read_payload<T: DeserializeOwned>(
     from_json(run, what, &bytes).map(Some)
 }
 
+/// The files that payloads name.
+fn named<'a>(payloads: impl IntoIterator<Item = &'a Option<Payload>>) -> Vec<String> {
+    payloads.into_iter().filter_map(|payload| payload.as_ref()?.sha256.clone()).collect()
+}
+
 impl StepRow {
+    /// The files that it names.
+    pub(crate) fn files(&self) -> Vec<String> {
+        named([&self.request, &self.value])
+    }
+
     pub(crate) fn new(run: RunId, step: &Step, files: &impl Spill) -> Result<Self, StoreError> {
         let spill = |json: &Option<serde_json::Value>| {
-            json.as_ref().map(|json| files.spill(run, to_json(json), INLINE_LIMIT)).transpose()
+            json.as_ref().map(|json| files.spill(run, step.ordinal, to_json(json), INLINE_LIMIT)).transpose()
         };
         Ok(Self {
             name: step.name.clone(),
@@ -506,12 +533,16 @@ impl AttemptRow {
 }
 
 /// The place of a value in its list of all, from 1; the lists only ever grow at their ends.
-fn number_of<T: PartialEq>(all: &[T], value: T) -> u32 {
+fn number_of<T: PartialEq + Copy>(all: &[T], value: T) -> u32 {
     let place = all.iter().position(|one| *one == value).unwrap_or_default();
     u32::try_from(place + 1).unwrap_or_default()
 }
 
 fn numbered<T: Copy>(all: &[T], number: u32, run: RunId, what: &'static str) -> Result<T, BadRow> {
     let place = usize::try_from(number).unwrap_or_default().wrapping_sub(1);
-    all.get(place).copied().ok_or_else(|| BadRow { what, run, reason: format!("{number} means nothing here") })
+    all.get(place).copied().ok_or_else(|| BadRow {
+        what,
+        run,
+        reason: format!("{number} means nothing here"),
+    })
 }

@@ -52,7 +52,7 @@ macro_rules! workflow {
                 (self.0.act)(run.clone(), spec).await
             }
 
-            async fn settle(&self, run: &Run, _: Value, result: Result<(), Failure>) {
+            async fn settle(&self, run: &Run, _: &Path, _: Value, result: Result<(), Failure>) {
                 self.0.settled.lock().unwrap().push((run.id, result.err().map(|failure| failure.kind)));
             }
         }
@@ -120,7 +120,8 @@ impl Lab {
 
     /// Opens the engine in a runtime of its own.
     pub(crate) fn open(&mut self) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         self.engine = Some(runtime.block_on(Engine::open(self.setup())).unwrap());
         self.runtime = Some(runtime);
     }

@@ -68,7 +68,9 @@ fn a_stored_step_that_the_replay_does_not_visit_fails_it_and_its_process_is_gone
     let root = lab.path("");
     lab.play(move |run, _| {
         let root = root.clone();
-        async move { run.process("agent", script(&root, "echo begun >> log; sleep 1000")).await.map(|_| Value::Null) }
+        async move {
+            run.process("agent", script(&root, "echo begun >> log; sleep 1000")).await.map(|_| Value::Null)
+        }
     });
     lab.open();
     let run = lab.start(Value::Null);

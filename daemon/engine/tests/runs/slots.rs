@@ -134,7 +134,11 @@ fn more_slots_take_effect_at_once() {
     let root = lab.path("");
     lab.play(move |run, _| {
         let root = root.clone();
-        async move { run.process("work", script(&root, "until test -e go; do sleep 0.02; done")).await.map(|_| Value::Null) }
+        async move {
+            run.process("work", script(&root, "until test -e go; do sleep 0.02; done"))
+                .await
+                .map(|_| Value::Null)
+        }
     });
     lab.open();
     let runs = [1, 2, 3].map(|_| lab.start(Value::Null));
