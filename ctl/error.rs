@@ -83,6 +83,12 @@ pub(crate) enum CtlError {
     /// Standard output.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
+    /// The daemon was away for longer than we wait; the run is in its store.
+    #[error("the daemon went away while run {run} was waited for, and did not come back")]
+    Lost {
+        /// The run.
+        run: String,
+    },
     /// Ctrl-C while waiting; the run goes on.
     #[error("no longer waiting; the run goes on")]
     Detached {
@@ -106,6 +112,7 @@ impl CtlError {
             Self::Usage { .. } | Self::TooLarge { .. } => Exit::USAGE,
             Self::Missing { .. } => Exit::NOT_FOUND,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::BROKEN_PIPE,
+            Self::Lost { .. } => Exit::NO_OUTCOME,
             Self::Detached { .. } => Exit::INTERRUPTED,
             Self::Paths(_)
             | Self::Connect(_)
@@ -119,7 +126,7 @@ impl CtlError {
     /// A stable word for programs: the daemon's own reason where it gave one.
     pub(crate) fn reason(&self) -> String {
         match self {
-            Self::Connect(ConnectError::NoDaemon { .. }) => "NO_DAEMON".to_owned(),
+            Self::Connect(ConnectError::NoDaemon { .. }) | Self::Lost { .. } => "NO_DAEMON".to_owned(),
             Self::Connect(ConnectError::Silent { .. }) => "DAEMON_SILENT".to_owned(),
             Self::Connect(ConnectError::Denied { .. }) => "PERMISSION_DENIED".to_owned(),
             Self::Connect(_) => "CANNOT_CONNECT".to_owned(),
@@ -155,6 +162,11 @@ impl CtlError {
             Self::WillNotStop { .. } => {
                 "look at `spindle daemon logs`; SIGTERM once more stops its runs first"
             }
+            Self::Lost { run } => {
+                return Some(format!(
+                    "`spindle daemon start`, then wait again with `spindle run wait {run}`"
+                ));
+            }
             Self::Detached { run } => {
                 return Some(format!("wait for it again with `spindle run wait {run}`"));
             }
@@ -180,7 +192,7 @@ fn info(status: &Status) -> Option<ErrorInfo> {
 }
 
 /// The daemon ended before it answered.
-fn is_gone(status: &Status) -> bool {
+pub(crate) fn is_gone(status: &Status) -> bool {
     is_cut(status) && info(status).is_none()
 }
 
@@ -295,6 +307,13 @@ mod tests {
         assert_eq!(error.to_string(), "cannot show run 0193: no run fits [31m0193");
         assert_eq!(error.hint().as_deref(), Some("`spindle run ls --all` lists all runs"));
         assert_eq!(error.reason(), "RUN_NOT_FOUND");
+    }
+
+    #[test]
+    fn a_run_that_was_lost_sight_of_has_no_outcome() {
+        let error = CtlError::Lost { run: "0193".into() };
+        assert_eq!(error.exit(), Exit::NO_OUTCOME);
+        assert!(error.hint().is_some_and(|hint| hint.contains("spindle run wait 0193")));
     }
 
     #[test]

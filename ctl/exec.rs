@@ -27,7 +27,8 @@ const STDIN_LIMIT: usize = 1024 * 1024;
 const AFTER_HELP: &str = "\
 Prints the id of the run and returns when the daemon has it on disk: from then
 on it happens. With --wait the exit code is that of the command. Ctrl-C ends the
-waiting only; the run goes on.
+waiting only; the run goes on. A restart of the daemon does not end the waiting;
+ten minutes without one do, with code 125.
 
 Examples:
   spindle exec -- make all

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use tonic::Status;
 
 use crate::app::App;
-use crate::error::{CtlError, calling, status_reason};
+use crate::error::{CtlError, calling, is_gone, status_reason};
 use crate::exit::{Exit, outcome};
 use crate::show::Out;
 use crate::show::run::{RunView, verdict};
@@ -93,7 +93,13 @@ pub(crate) async fn whole_id(client: &Client, id: &str, verb: &str) -> Result<St
 
 /// Waits for a run's end, whatever becomes of the daemon.
 pub(crate) async fn wait(app: &App, client: &Client, run: &str) -> Result<Run, CtlError> {
-    client.wait_run(run, &mut app.wait_patiently()).await.map_err(calling(format!("wait for run {run}")))
+    client.wait_run(run, &mut app.wait_patiently()).await.map_err(|status| {
+        // By now the run is known: a code of our own could pass for the child's.
+        if is_gone(&status) {
+            return CtlError::Lost { run: run.to_owned() };
+        }
+        calling(format!("wait for run {run}"))(status)
+    })
 }
 
 /// Lets Ctrl-C end the waiting, not the run.
@@ -151,6 +157,7 @@ async fn copy(app: &App, client: &Client, run: &str, stream: LogStream) -> Resul
         let mut reader = LogReader::new(client.clone(), request.clone(), app.wait_patiently());
         match pour(app, &mut reader, stream).await? {
             Ok(()) => return Ok(()),
+            Err(status) if is_gone(&status) => return Err(CtlError::Lost { run: run.to_owned() }),
             Err(status) if status_reason(&status) != "NO_SUCH_STEP" => {
                 return Err(calling(format!("read the log of run {run}"))(status));
             }

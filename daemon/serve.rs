@@ -9,6 +9,7 @@ use engine::clock::SystemClock;
 use engine::process::{ShimCommand, Supervisor, raise_open_files};
 use engine::schedule::EventTriggers;
 use engine::{Engine, OnEnd as RunEnd, Registry, Setup};
+use autorunner::Autorun;
 use exec::Exec;
 use futures_util::Stream;
 use jiff::Timestamp;
@@ -21,6 +22,7 @@ use tonic::transport::Server;
 use tonic::{Code, Request, Status};
 
 use crate::api;
+use crate::args;
 use crate::config::Config;
 use crate::tasks::{OnEnd, Tasks};
 
@@ -199,10 +201,12 @@ impl Daemon {
 async fn open_engine(paths: &Paths, config: &Config) -> Result<Engine, ServeError> {
     let soft_limit = raise_open_files().map_err(ServeError::Processes)?;
     let shim = ShimCommand::own_program(["shim"]).map_err(ServeError::Processes)?;
+    let keeper = ShimCommand::own_program([args::KEEPER]).map_err(ServeError::Processes)?;
+    let autorun = Autorun::new(keeper, config.codex_binary());
     let setup = Setup {
         state_dir: paths.state_dir.clone(),
         settings: config.engine_settings(),
-        registry: Registry::default().with(Exec),
+        registry: Registry::default().with(Exec).with(autorun),
         supervisor: Supervisor::new(shim, soft_limit),
         clock: Arc::new(SystemClock),
         on_end: hooks(config),
@@ -237,7 +241,8 @@ async fn services(
     let mut server = Server::builder();
     let mut router = server
         .add_service(health_service)
-        .add_service(DaemonServiceServer::with_interceptor(daemon, same_protocol))
+        // Without the handshake: after an upgrade, the new command must be able to restart the old daemon.
+        .add_service(DaemonServiceServer::new(daemon))
         .add_service(RunServiceServer::with_interceptor(api::Runs::new(engine.clone(), stopping), same_protocol))
         .add_service(ApprovalServiceServer::with_interceptor(api::Approvals::new(engine.clone()), same_protocol))
         .add_service(ScheduleServiceServer::with_interceptor(

@@ -160,18 +160,21 @@ impl Paths {
     /// socket's directory exist, are ours and closed to others, and a short
     /// socket path is recorded for the clients.
     pub fn prepare(&mut self) -> Result<(), PathsError> {
-        make_private(&self.state_dir)?;
+        make(&self.state_dir)?;
+        close_to_others(&self.state_dir)?;
         let Some(short) = self.short_socket.clone() else {
             return match self.socket.parent() {
                 // A directory that exists was chosen by the user: it stays as it is.
-                Some(parent) if !parent.exists() => make_private(parent),
+                Some(parent) if !parent.exists() => make(parent),
                 _ => Ok(()),
             };
         };
         // Not the recorded path: the directory it names may have gone with
         // the login session of an earlier daemon.
         if let Some(parent) = short.parent() {
-            make_private(parent)?;
+            make(parent)?;
+            check_owner(parent)?;
+            close_to_others(parent)?;
         }
         self.record(&short)?;
         self.socket = short;
@@ -250,16 +253,21 @@ fn fits(socket: &Path) -> bool {
     socket.as_os_str().len() <= SOCKET_PATH_LIMIT
 }
 
-fn make_private(directory: &Path) -> Result<(), PathsError> {
-    let failed = |source| PathsError::Directory { path: directory.to_path_buf(), source };
-    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
-    check_owner(directory)?;
-    fs::set_permissions(directory, Permissions::from_mode(0o700)).map_err(failed)
+fn make(directory: &Path) -> Result<(), PathsError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    made.map_err(|source| PathsError::Directory { path: directory.to_path_buf(), source })
 }
 
+fn close_to_others(directory: &Path) -> Result<(), PathsError> {
+    let closed = fs::set_permissions(directory, Permissions::from_mode(0o700));
+    closed.map_err(|source| PathsError::Directory { path: directory.to_path_buf(), source })
+}
+
+/// Looks at the name itself: a link that another user has put into /tmp is
+/// that user's, wherever it leads.
 fn check_owner(directory: &Path) -> Result<(), PathsError> {
     let failed = |source| PathsError::Directory { path: directory.to_path_buf(), source };
-    let owner = fs::metadata(directory).map_err(failed)?.uid();
+    let owner = fs::symlink_metadata(directory).map_err(failed)?.uid();
     let user = rustix::process::getuid().as_raw();
     if owner == user {
         return Ok(());

@@ -85,12 +85,13 @@ impl Reconnect {
 /// Whether an error means that the connection was cut (or there was none),
 /// rather than that the daemon answered with it.
 ///
-/// The daemon itself says UNAVAILABLE when it ends. All other cuts are errors
-/// of the transport, which tonic keeps as the status's source; a deadline has
+/// The daemon itself says UNAVAILABLE, without details, when it ends; with
+/// details it is an answer. All other cuts are errors of the transport, which tonic keeps as the status's source; a deadline has
 /// one too, but is no cut.
 pub fn is_cut(status: &Status) -> bool {
     let timed_out = causes(status).any(<dyn Error + 'static>::is::<TimeoutExpired>);
-    status.code() == Code::Unavailable || (status.source().is_some() && !timed_out)
+    let ending = status.code() == Code::Unavailable && status.details().is_empty();
+    ending || (status.source().is_some() && !timed_out)
 }
 
 /// The errors behind an error, outermost first.
@@ -139,6 +140,8 @@ mod tests {
     async fn what_the_daemon_said_is_final() {
         let mut reconnect = Reconnect::new(Duration::from_secs(10));
         assert!(reconnect.after(Status::not_found("no such run")).await.is_err());
+        let reasoned = Status::with_details(Code::Unavailable, "disk full", vec![1].into());
+        assert!(reconnect.after(reasoned).await.is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::error::Error;
 
-use engine::schedule::ScheduleError;
+use engine::schedule::{HostError, ScheduleError};
 use engine::{Failure, RunError, StartError, WatchError};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -21,13 +21,17 @@ fn status_with(
     reason: &str,
     message: impl Into<String>,
     hint: &str,
-    metadata: HashMap<String, String>,
+    mut metadata: HashMap<String, String>,
 ) -> Status {
-    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
     if !hint.is_empty() {
-        details.set_localized_message("en", hint);
+        metadata.insert("hint".to_owned(), hint.to_owned());
     }
-    Status::with_error_details(code, message, details)
+    Status::with_error_details(code, message, ErrorDetails::with_error_info(reason, DOMAIN, metadata))
+}
+
+/// The daemon is going down. Without details: a client takes it as a cut, and comes back.
+fn shutting_down() -> Status {
+    Status::unavailable("the daemon is shutting down")
 }
 
 /// An argument that makes no sense.
@@ -89,7 +93,7 @@ pub(super) fn from_run(error: RunError) -> Status {
             status(Code::DataLoss, "STORE_FAILED", text, "`spindle daemon verify` lists all that is damaged")
         }
         RunError::Store(error) => store_failed(&error),
-        RunError::Closed => status(Code::Unavailable, "SHUTTING_DOWN", text, "try again in a moment"),
+        RunError::Closed => shutting_down(),
     }
 }
 
@@ -132,7 +136,7 @@ pub(super) fn from_watch(error: WatchError) -> Status {
             status_with(Code::OutOfRange, "TOKEN_FOREIGN", text, hint, metadata)
         }
         WatchError::Store(error) => store_failed(&error),
-        WatchError::Closed => status(Code::Unavailable, "SHUTTING_DOWN", text, "watch again from the last token"),
+        WatchError::Closed => shutting_down(),
     }
 }
 
@@ -150,6 +154,14 @@ pub(super) fn from_schedule(error: ScheduleError) -> Status {
         }
         ScheduleError::Trigger(_) => invalid("INVALID_TRIGGER", text),
         ScheduleError::InvalidName(_) => invalid("INVALID_NAME", text),
-        _ => status(Code::Unavailable, "STORE_FAILED", text, "try again"),
+        ScheduleError::Stopped => shutting_down(),
+        ScheduleError::Host(HostError::Refused(_)) => invalid("INVALID_SPEC", text),
+        ScheduleError::Host(HostError::Unavailable(_)) => status(Code::Unavailable, "STORE_FAILED", text, "try again"),
+        ScheduleError::Unreadable(_) => {
+            let hint = "it was written by a newer version, or is damaged; it can be removed";
+            status(Code::DataLoss, "SCHEDULE_UNREADABLE", text, hint)
+        }
+        // The enum may grow; what is new there is at least shown.
+        _ => status(Code::Unknown, "SCHEDULE_FAILED", text, ""),
     }
 }

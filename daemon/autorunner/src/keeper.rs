@@ -7,11 +7,12 @@
 //!
 //! | signal | from | meaning |
 //! | --- | --- | --- |
-//! | SIGTERM, SIGINT, SIGHUP | another tool, a person | ask the loop to stop after this iteration: a file `stop-requested` is written into DIR, and the keeper lives on |
+//! | SIGTERM, SIGINT, SIGHUP | another tool, a person | ask the loop to stop: a file `stop-requested` is written into DIR, and the keeper lives on |
 //! | SIGUSR1 ([`END_SIGNAL`]) | the engine, by way of the shim | the loop has ended: the lock is removed, exit 0 |
 //! | SIGKILL | anyone | nothing can be done: the lock stays with a dead pid, which everyone reads as stale |
 //!
-//! The engine must therefore launch the keeper with SIGUSR1 as the first signal of its stop ladder.
+//! The engine must therefore launch the keeper with SIGUSR1 as the first signal of its stop ladder. Whatever is
+//! written into DIR is followed by a line on the keeper's output, which the loop follows.
 //!
 //! Some releases of the earlier tool delete a lock that is not theirs (a refused `run` does). On Linux the
 //! keeper notices and puts its lock back; if somebody else took the loop over meanwhile (`run --force`),
@@ -71,7 +72,7 @@ pub enum KeeperStatus {
     Released,
 }
 
-/// A wish to end the loop after the current iteration.
+/// A wish to end the loop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StopRequest {
     /// Who asked, for example `SIGTERM to the keeper`.
@@ -240,16 +241,16 @@ fn keep(args: impl IntoIterator<Item = OsString>) -> Result<Released, KeeperErro
             return Err(error.into());
         }
     };
-    println!(
-        "process {} holds {} for run {run}",
-        record.pid,
-        layout.lock().display()
-    );
     if let Err(error) = report(KeeperStatus::Holding { pid: record.pid }) {
         // The loop would wait for ever for a keeper that it cannot hear.
         lock.release()?;
         return Err(error);
     }
+    println!(
+        "process {} holds {} for run {run}",
+        record.pid,
+        layout.lock().display()
+    );
 
     loop {
         let stop_asked_by = match sleeper.sleep().map_err(KeeperError::Signals)? {
@@ -276,9 +277,10 @@ fn keep(args: impl IntoIterator<Item = OsString>) -> Result<Released, KeeperErro
                 }
             },
         };
-        if let Err(error) = mailbox.request_stop(&stop_asked_by, Timestamp::now()) {
+        match mailbox.request_stop(&stop_asked_by, Timestamp::now()) {
+            Ok(()) => println!("a stop was requested: {stop_asked_by}"),
             // Not a reason to give the lock up: the loop still runs.
-            eprintln!("keeper: cannot pass the stop request on: {error}");
+            Err(error) => eprintln!("keeper: cannot pass the stop request on: {error}"),
         }
     }
     let released = lock.release()?;

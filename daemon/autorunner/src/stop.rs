@@ -205,6 +205,11 @@ impl ProgressTracker {
         }
     }
 
+    /// Counts from nothing again, as when a person resumes a loop that had ended for want of progress.
+    pub fn forget_idleness(&mut self) {
+        self.unchanged_in_a_row = 0;
+    }
+
     /// Takes the state after an iteration; returns how many in a row changed nothing.
     ///
     /// A repository that could not be read counts as changed: to stop a loop that works would be

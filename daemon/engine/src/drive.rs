@@ -104,7 +104,9 @@ fn verdict(engine: &Engine, run: RunId, start: &Start, outcome: Result<(), Failu
 async fn settle(engine: &Engine, run: RunId, start: &Start, outcome: Result<(), Failure>) {
     let Some((record, _)) = engine.active(run) else { return };
     let Some(workflow) = engine.workflow(&record.kind) else { return };
-    let work = AssertUnwindSafe(workflow.settle(&record, start.spec.clone(), outcome)).catch_unwind();
+    let directory = engine.files().run(run);
+    let work = workflow.settle(&record, &directory, start.spec.clone(), outcome);
+    let work = AssertUnwindSafe(work).catch_unwind();
     match tokio::time::timeout(SETTLE, work).await {
         Ok(Ok(())) => {}
         Ok(Err(panic)) => tracing::error!(%run, failure = %panicked(panic.as_ref()), "settling failed"),

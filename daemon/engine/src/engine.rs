@@ -502,15 +502,6 @@ impl Engine {
     pub(crate) fn registry(&self) -> &Registry {
         &self.shared.registry
     }
-
-    pub(crate) fn set_pid(&self, run: RunId, step: &str, pid: Option<i32>) {
-        let mut core = self.core();
-        let Some(active) = core.runs.get_mut(&run) else { return };
-        let found = active.steps.iter_mut().rfind(|stored| !stored.step.archived && stored.step.name == step);
-        if let Some(attempt) = found.and_then(|stored| stored.step.attempts.last_mut()) {
-            attempt.pid = pid;
-        }
-    }
 }
 
 /// The leases that a workflow asks for, if it accepts the spec.

@@ -158,13 +158,17 @@ impl Engine {
     fn active_detail(&self, run: RunId, directory: &Path) -> Option<(RunDetail, Option<Payload>)> {
         let core = self.core();
         let active = core.runs.get(&run)?;
-        let detail = RunDetail {
-            run: active.run.clone(),
-            start: active.start.as_ref().clone(),
-            steps: active.steps.iter().map(|stored| stored.step.clone()).collect(),
-            directory: directory.to_owned(),
-        };
-        Some((detail, active.output.clone()))
+        let steps: Vec<Step> = active.steps.iter().map(|stored| stored.step.clone()).collect();
+        let live = active.processes.as_ref().map(|live| live.borrow().clone()).unwrap_or_default();
+        let (run, start, output) = (active.run.clone(), active.start.as_ref().clone(), active.output.clone());
+        drop(core);
+        let mut detail = RunDetail { run, start, steps, directory: directory.to_owned() };
+        for step in detail.steps.iter_mut().filter(|step| !step.archived) {
+            if let (Some(process), Some(attempt)) = (live.get(&step.name), step.attempts.last_mut()) {
+                attempt.pid = process.pid();
+            }
+        }
+        Some((detail, output))
     }
 
     /// The directory of an attempt at a step.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -51,14 +52,15 @@ pub trait Workflow: Send + Sync + 'static {
 
     /// Sets right what lies outside when a run is about to end or to be held, however it came to
     /// that: `result` says how. Called at least once, while the run still has its leases; must be
-    /// idempotent and quick.
+    /// idempotent and quick. `directory` is that of [`RunContext::directory`].
     fn settle(
         &self,
         run: &Run,
+        directory: &Path,
         spec: Self::Spec,
         result: Result<(), Failure>,
     ) -> impl Future<Output = ()> + Send {
-        let _ = (run, spec, result);
+        let _ = (run, directory, spec, result);
         async {}
     }
 }
@@ -70,7 +72,13 @@ pub(crate) trait AnyWorkflow: Send + Sync {
     fn check(&self, spec: &Value) -> Result<Vec<LeaseKey>, Failure>;
     fn on_interrupt(&self) -> OnInterrupt;
     fn run<'a>(&'a self, run: &'a RunContext, spec: Value) -> Boxed<'a, Result<Value, Failure>>;
-    fn settle<'a>(&'a self, run: &'a Run, spec: Value, result: Result<(), Failure>) -> Boxed<'a, ()>;
+    fn settle<'a>(
+        &'a self,
+        run: &'a Run,
+        directory: &'a Path,
+        spec: Value,
+        result: Result<(), Failure>,
+    ) -> Boxed<'a, ()>;
 }
 
 fn decode<W: Workflow>(spec: &Value) -> Result<W::Spec, Failure> {
@@ -96,10 +104,16 @@ impl<W: Workflow> AnyWorkflow for W {
         })
     }
 
-    fn settle<'a>(&'a self, run: &'a Run, spec: Value, result: Result<(), Failure>) -> Boxed<'a, ()> {
+    fn settle<'a>(
+        &'a self,
+        run: &'a Run,
+        directory: &'a Path,
+        spec: Value,
+        result: Result<(), Failure>,
+    ) -> Boxed<'a, ()> {
         Box::pin(async move {
             if let Ok(spec) = decode::<W>(&spec) {
-                Workflow::settle(self, run, spec, result).await;
+                Workflow::settle(self, run, directory, spec, result).await;
             }
         })
     }

@@ -18,6 +18,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
 
 use crate::core::Seen;
 use crate::engine::Engine;
@@ -52,6 +53,8 @@ struct Shared {
     replay: Mutex<Replay>,
     /// Processes under way, by step.
     live: watch::Sender<HashMap<String, Process>>,
+    /// Processes that are being started.
+    launching: TaskTracker,
     /// Why the replay cannot go on, once it cannot.
     broken: watch::Sender<Option<Failure>>,
     /// The workflow has returned: background processes are to end.
@@ -82,6 +85,7 @@ impl RunContext {
             seen,
             replay: Mutex::default(),
             live: watch::Sender::default(),
+            launching: TaskTracker::new(),
             broken: watch::Sender::default(),
             closing: watch::Sender::default(),
         };
@@ -240,6 +244,8 @@ impl RunContext {
         let mut background = std::mem::take(&mut self.replay().background);
         while background.join_next().await.is_some() {}
 
+        self.shared.launching.close();
+        self.shared.launching.wait().await;
         let unvisited = self.unvisited();
         self.end_orphans().await;
         if unvisited.is_empty() {

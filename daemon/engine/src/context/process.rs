@@ -18,7 +18,7 @@ use crate::environment;
 use crate::failure::{Failure, FailureKind};
 use crate::logs::LogHub;
 use crate::process::record;
-use crate::process::{Adoption, Cause, Ended, Exit, ExitStatus, Launch, Lost, OsText, Process, Stdin};
+use crate::process::{Adoption, Cause, Ended, Exit, ExitStatus, Launch, Lost, OsText, Process, ProcessError, Stdin};
 use crate::run::{Step, StepKind, StepState, Usage, Variable};
 
 /// What a workflow wants to run.
@@ -123,7 +123,7 @@ impl RunContext {
             Visit::New => None,
         };
         let (found, view) = self.attach(name, StepKind::Process, known, spec).await?;
-        let (end, ()) = tokio::join!(self.until_ended(name, found, false), observe(view.clone()));
+        let (end, ()) = tokio::join!(found.ended(), observe(view.clone()));
         let exit = match end? {
             Ended::Exited(exit) => exit,
             Ended::Lost(lost) => return self.lost(name, describe(&lost)).await,
@@ -175,7 +175,7 @@ impl RunContext {
         let (context, name, ended) = (self.clone(), name.to_owned(), Arc::clone(&background.ended));
         self.replay().background.spawn(async move {
             let observer = tokio::spawn(observer);
-            let end = context.until_ended(&name, found, true).await;
+            let end = found.ended().await;
             ended.store(true, Ordering::Release);
             // It comes to its end by itself: the logs have one now.
             let _ = observer.await;
@@ -220,8 +220,13 @@ impl RunContext {
         let view = self.view(name)?;
         let found = if fresh { None } else { self.adopt(&view).await? };
         let found = match found {
-            Some(found) => found,
-            None => match self.launch(&view, spec).await {
+            Some(found) => {
+                if let Found::Alive(process) = &found {
+                    self.keep(name, kind, process);
+                }
+                found
+            }
+            None => match self.launch(name, kind, &view, spec).await {
                 Ok(process) => Found::Alive(process),
                 Err(failure) => {
                     let stored = failure.clone();
@@ -231,13 +236,25 @@ impl RunContext {
                 }
             },
         };
-        if let Found::Alive(process) = &found {
-            self.shared.engine.set_pid(self.shared.run, name, process.pid());
-            self.shared.live.send_modify(|live| {
-                live.insert(name.to_owned(), process.clone());
-            });
-        }
         Ok((found, view))
+    }
+
+    /// Watches over a living process in a task of its own, so that it is stopped when the run is to
+    /// end even if the workflow no longer waits for it.
+    fn keep(&self, name: &str, kind: StepKind, process: &Process) {
+        self.shared.live.send_modify(|live| {
+            live.insert(name.to_owned(), process.clone());
+        });
+        let (context, name, process) = (self.clone(), name.to_owned(), process.clone());
+        tokio::spawn(async move {
+            context.stop_when_asked(kind, &process).await;
+            context.shared.live.send_modify(|live| {
+                // The name may belong to another process by now.
+                if live.get(&name).is_some_and(|known| known.dir() == process.dir()) {
+                    live.remove(&name);
+                }
+            });
+        });
     }
 
     /// Stores that an attempt begins. From here on it runs at most once.
@@ -300,7 +317,14 @@ impl RunContext {
         })
     }
 
-    async fn launch(&self, view: &ProcessView, spec: ProcessSpec) -> Result<Process, Failure> {
+    async fn launch(
+        &self,
+        name: &str,
+        kind: StepKind,
+        view: &ProcessView,
+        spec: ProcessSpec,
+    ) -> Result<Process, Failure> {
+        self.refuse_if_ending()?;
         let (engine, run) = (&self.shared.engine, self.shared.run);
         let options = engine.core().runs.get(&run).map(|active| Arc::clone(&active.start));
         let Some(start) = options else {
@@ -332,20 +356,25 @@ impl RunContext {
         written.map_err(|error| {
             Failure::internal(format!("could not make the directory {}: {error}", view.directory.display()))
         })?;
-        engine.supervisor().start(&view.directory, &launch, env).await.map_err(process_failed)
+        // A shim that is being started cannot be called back: even if nobody waits for it any longer,
+        // it must be found when the run ends.
+        let (context, name, directory) = (self.clone(), name.to_owned(), view.directory.clone());
+        let started = self.shared.launching.spawn(async move {
+            let process = context.shared.engine.supervisor().start(&directory, &launch, env).await?;
+            context.keep(&name, kind, &process);
+            Ok(process)
+        });
+        started.await.map_err(Failure::internal)?.map_err(|error: ProcessError| process_failed(error))
     }
 
     /// Waits for the end of a process; passes on that the run is to end, or (in the background)
     /// that the workflow has returned.
-    async fn until_ended(&self, name: &str, found: Found, background: bool) -> Result<Ended, Failure> {
-        let process = match found {
-            Found::Ended(ended) => return Ok(ended),
-            Found::Alive(process) => process,
-        };
+    async fn stop_when_asked(&self, kind: StepKind, process: &Process) {
+        let background = kind == StepKind::Background;
         let mut seen = self.shared.seen.clone();
         let mut closing = self.shared.closing.subscribe();
         let (mut stopped, mut killed) = (false, false);
-        let ended = loop {
+        loop {
             let ending = self.ending();
             let kill = ending.as_ref().is_some_and(|ending| ending.kill);
             // A background process outlives the others, so that they can rely on it to the end.
@@ -358,15 +387,11 @@ impl RunContext {
                 stopped = true;
             }
             tokio::select! {
-                ended = process.wait() => break ended,
-                _ = seen.changed() => {}
-                _ = closing.changed(), if background => {}
+                _ = process.wait() => break,
+                Ok(()) = seen.changed() => {}
+                Ok(()) = closing.changed(), if background => {}
             }
-        };
-        self.shared.live.send_modify(|live| {
-            live.remove(name);
-        });
-        ended.map_err(process_failed)
+        }
     }
 
     /// A process was lost: the run is interrupted, whatever its workflow thinks.
@@ -431,9 +456,6 @@ impl RunContext {
                     tracing::warn!(%run, step = step.name, %error, "could not see a process end");
                 }
             }
-            self.shared.live.send_modify(|live| {
-                live.remove(&step.name);
-            });
             let failure = Failure::new(FailureKind::Killed, "its run ended without it");
             let _ = self
                 .finish_step(&step.name, |step, now| step.finish(now, StepState::Canceled, None, Some(failure)))
@@ -446,6 +468,15 @@ impl RunContext {
 enum Found {
     Alive(Process),
     Ended(Ended),
+}
+
+impl Found {
+    async fn ended(self) -> Result<Ended, Failure> {
+        match self {
+            Self::Alive(process) => process.wait().await.map_err(process_failed),
+            Self::Ended(ended) => Ok(ended),
+        }
+    }
 }
 
 fn interrupted(name: &str, what: &str) -> Failure {

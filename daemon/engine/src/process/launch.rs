@@ -183,6 +183,8 @@ pub enum FirstSignal {
     Int,
     /// SIGHUP.
     Hup,
+    /// SIGUSR1, for programs of our own to which the others mean something else.
+    Usr1,
 }
 
 /// What becomes of processes that are still there when the child itself has ended.

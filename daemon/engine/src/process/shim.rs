@@ -383,6 +383,7 @@ fn signal_number(first: FirstSignal) -> Signal {
         FirstSignal::Term => Signal::TERM,
         FirstSignal::Int => Signal::INT,
         FirstSignal::Hup => Signal::HUP,
+        FirstSignal::Usr1 => Signal::USR1,
     }
 }
 
