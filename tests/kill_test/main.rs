@@ -77,6 +77,7 @@ async fn kill_test_what_was_acknowledged_happens_once_however_often_the_daemon_i
     let runs = load.check(&events);
     nest.only_the_daemon_is_left().await;
     assert!(nest.terminate().await.success());
+    nest.verify_store();
     nest.start().await;
     let kept = watchers::count_kept(&nest.client().await).await;
     eprintln!(

@@ -18,6 +18,8 @@ const SCHEDULES: [(&str, Overlap, &str); 3] = [
     ("every-second-replace", Overlap::Replace, "1.3"),
 ];
 
+const ONCE: Times = Times { begun: 1, ended: 1 };
+
 /// Adds all schedules.
 pub(crate) async fn add(load: &Load) {
     for (name, overlap, seconds) in SCHEDULES {
@@ -63,10 +65,11 @@ impl Load {
                 total += 1;
                 let [end] = told.ends.as_slice() else { panic!("{name}, run {run}, has these ends: {:?}", told.ends) };
                 let times = written.remove(run).unwrap_or_default();
+                // One that is replaced in its last moment may have come to its end all the same.
                 let replaced = overlap == Overlap::Replace && end.starts_with("canceled canceled");
-                let expected = if replaced { Times { ended: 0, ..times } } else { Times { begun: 1, ended: 1 } };
+                let as_told = if replaced { times.ended <= times.begun && times.begun <= 1 } else { times == ONCE };
                 assert!(replaced || end == "succeeded 0", "{name}, run {run}: {end}");
-                assert!(times == expected && times.begun <= 1, "{name}, run {run}, {end}: {times:?}");
+                assert!(as_told, "{name}, run {run}, {end}: {times:?}");
             }
             assert!(written.is_empty(), "children of {name} ran of which no event tells: {written:?}");
         }

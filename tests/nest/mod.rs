@@ -12,7 +12,7 @@ mod work;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,8 @@ use nix::unistd::Pid;
 use spindle_client::v1::{self, LogStream, Run, RunDetail, RunTemplate, StartRunRequest};
 use spindle_client::{Client, LogReader, Paths, Reconnect};
 use tempfile::TempDir;
+use tonic::Code;
+use tonic_types::StatusExt as _;
 
 pub(crate) use left::{Leftover, alive};
 pub(crate) use work::{Work, outcome};
@@ -237,6 +239,12 @@ impl Nest {
         self.start().await
     }
 
+    /// Checks the whole store, while there is no daemon.
+    pub(crate) fn verify_store(&self) {
+        let checked = self.spindled().arg("verify").output().unwrap();
+        assert!(checked.status.success(), "{checked:?}");
+    }
+
     /// A connection to the daemon.
     pub(crate) async fn client(&self) -> Client {
         Client::connect(&self.paths()).await.unwrap()
@@ -384,7 +392,8 @@ impl Drop for Nest {
     }
 }
 
-/// Whether a directory holds a file.
-pub(crate) fn contains(directory: &Path, name: &str) -> bool {
-    directory.join(name).exists()
+/// The code of a refusal, and the reason that programs read.
+pub(crate) fn reason(status: &tonic::Status) -> (Code, String) {
+    let details = status.get_details_error_info();
+    (status.code(), details.map(|info| info.reason).unwrap_or_default())
 }
