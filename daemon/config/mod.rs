@@ -158,6 +158,7 @@ impl Config {
     }
 
     /// The Codex CLI: a program and its first arguments.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the autorunner, which is not registered yet"))]
     pub(crate) fn codex_binary(&self) -> &[String] {
         &self.codex.binary.0
     }

@@ -176,7 +176,7 @@ fn everything_that_is_wrong_is_listed_at_once() {
         log_format: None,
     };
     let problems = source.load_from(Some(text), [("SPINDLE_STORE_CACHE".into(), "lots".into())]).unwrap_err();
-    let places: Vec<_> = problems.0.iter().map(|problem| problem.to_string()).collect();
+    let places: Vec<_> = problems.0.iter().map(ToString::to_string).collect();
     assert_eq!(places.len(), 4, "{places:?}");
 }
 
