@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value;
-use spindle_client::v1::{CancelRunRequest, ReadLogRequest, Run, RunState, StartRunRequest};
+use spindle_client::v1::{CancelRunRequest, ReadLogRequest, Run, RunState, RunTemplate, StartRunRequest};
 use spindle_client::{Client, LogReader};
 use tonic::Code;
 
@@ -93,11 +93,16 @@ impl Load {
         self.enough.store(true, Ordering::Relaxed);
     }
 
+    /// Whether nobody is to start anything new.
+    pub(crate) fn has_enough(&self) -> bool {
+        self.enough.load(Ordering::Relaxed)
+    }
+
     /// Starts one thing after the other.
     pub(crate) async fn keep_busy(self: Arc<Self>, number: u32) {
         let mut rng = StdRng::seed_from_u64(self.seed ^ u64::from(number));
         let mut round = 0_u32;
-        while !self.enough.load(Ordering::Relaxed) {
+        while !self.has_enough() {
             round += 1;
             let key = format!("w{number}-{round}");
             if rng.random_ratio(1, 10) {
@@ -155,13 +160,13 @@ impl Load {
     }
 
     /// Starts a run; once this resolves the daemon has promised it.
-    async fn start(&self, key: &str, work: Work, expected: Expected) -> String {
+    pub(crate) async fn start(&self, key: &str, work: impl Into<RunTemplate>, expected: Expected) -> String {
         let run = self.ask(key, work).await.id;
         self.promises.lock().unwrap().push(Promise { key: key.to_owned(), run: run.clone(), expected });
         run
     }
 
-    async fn ask(&self, key: &str, work: Work) -> Run {
+    async fn ask(&self, key: &str, work: impl Into<RunTemplate>) -> Run {
         let request = StartRunRequest { request_id: format!("request-{key}"), template: Some(work.into()) };
         self.client.start_run(request, &mut Nest::patience()).await.unwrap()
     }
