@@ -59,7 +59,10 @@ async fn exec_and_wait_print_one_object_with_the_outcome() {
     for key in OBJECT {
         assert!(run.get(key).is_some(), "{key} is missing in {run}");
     }
-    assert_eq!((&run["kind"], &run["state"], &run["name"]), (&"exec".into(), &"failed".into(), &"seven".into()));
+    assert_eq!(
+        (&run["kind"], &run["state"], &run["name"]),
+        (&"exec".into(), &"failed".into(), &"seven".into())
+    );
     assert_eq!((&run["exit_code"], &run["signal"]), (&7.into(), &Value::Null));
     let time = |key: &str| run[key].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
     assert!(time("created_at") <= time("started_at") && time("started_at") <= time("finished_at"), "{run}");
@@ -81,7 +84,10 @@ async fn the_same_object_is_listed_and_shown() {
     assert_eq!(shown["leases"], Value::from(Vec::<Value>::new()));
     let step = &shown["steps"][0];
     assert_eq!((&step["name"], &step["state"]), (&"command".into(), &"succeeded".into()));
-    assert_eq!((&step["attempts"][0]["exit_code"], &step["attempts"][0]["stdout_bytes"]), (&0.into(), &6.into()));
+    assert_eq!(
+        (&step["attempts"][0]["exit_code"], &step["attempts"][0]["stdout_bytes"]),
+        (&0.into(), &6.into())
+    );
 }
 
 #[tokio::test]
@@ -95,7 +101,9 @@ async fn a_long_list_comes_in_pages() {
     let mut listed = Vec::new();
     let mut more = Vec::new();
     loop {
-        let page = object(&nest.spindle([&["--json", "run", "ls", "--limit", "2"].map(String::from)[..], &more].concat()));
+        let page = object(
+            &nest.spindle([&["--json", "run", "ls", "--limit", "2"].map(String::from)[..], &more].concat()),
+        );
         listed.extend(page["runs"].as_array().unwrap().iter().map(|run| run["id"].clone()));
         let Some(token) = page["next_page_token"].as_str() else { break };
         more = vec!["--page-token".to_owned(), token.to_owned()];
@@ -120,7 +128,10 @@ async fn what_is_followed_comes_out_as_if_it_ran_here() {
     let nest = Nest::new().await;
     let script = "echo out; echo err >&2; exit 3";
     let output = nest.spindle(["exec", "--wait", "--follow", "--quiet", "--", "sh", "-c", script]);
-    assert_eq!((output.status.code(), output.stdout, output.stderr), (Some(3), b"out\n".into(), b"err\n".into()));
+    assert_eq!(
+        (output.status.code(), output.stdout, output.stderr),
+        (Some(3), b"out\n".into(), b"err\n".into())
+    );
 }
 
 #[tokio::test]
@@ -252,7 +263,8 @@ async fn runs_follow_each_other_as_their_outcomes_say() {
 async fn a_failed_attempt_is_tried_again_as_often_as_asked() {
     let nest = Nest::new().await;
     let script = r#"echo x >>tries; test "$(wc -l <tries)" -ge 3"#;
-    let run = nest.spindle(["--json", "exec", "--wait", "--retry", "5,backoff=10ms", "--", "sh", "-c", script]);
+    let run =
+        nest.spindle(["--json", "exec", "--wait", "--retry", "5,backoff=10ms", "--", "sh", "-c", script]);
     assert_eq!(run.status.code(), Some(0), "{run:?}");
     assert_eq!(object(&run)["attempt"], 3);
     assert_eq!(fs::read_to_string(nest.work_dir().join("tries")).unwrap(), "x\nx\nx\n");
@@ -300,7 +312,11 @@ async fn the_value_of_a_secret_reaches_the_child_and_nothing_else() {
     nest.start().await;
     let file = nest.path("secret");
     fs::write(&file, format!("{SECRET}\n")).unwrap();
-    let sources = [format!("file:{}", file.display()), format!("cmd:cat '{}'", file.display()), "env:TEST_SOURCE".to_owned()];
+    let sources = [
+        format!("file:{}", file.display()),
+        format!("cmd:cat '{}'", file.display()),
+        "env:TEST_SOURCE".to_owned(),
+    ];
     for source in sources {
         let secret = format!("API_KEY={source}");
         // What it writes would be in its log, which is its own affair.
@@ -313,7 +329,8 @@ async fn the_value_of_a_secret_reaches_the_child_and_nothing_else() {
     assert_eq!(files_with(&nest.state_dir(), SECRET.as_bytes()), Vec::<String>::new());
     assert!(!nest.log().contains(SECRET));
 
-    let missing = nest.spindle(["--json", "exec", "--wait", "--secret", "API_KEY=file:/no/such/file", "--", "true"]);
+    let missing =
+        nest.spindle(["--json", "exec", "--wait", "--secret", "API_KEY=file:/no/such/file", "--", "true"]);
     assert_eq!(missing.status.code(), Some(125), "{missing:?}");
     assert_eq!(object(&missing)["failure"]["kind"], "secret");
     nest.kill();
@@ -347,7 +364,8 @@ async fn a_hook_reads_of_the_runs_whose_outcome_it_is_for() {
     })
     .await;
     let list = object(&nest.spindle(["--json", "run", "ls"]));
-    let hooks: Vec<&Value> = list["runs"].as_array().unwrap().iter().filter(|other| other["parent_id"] == run["id"]).collect();
+    let hooks: Vec<&Value> =
+        list["runs"].as_array().unwrap().iter().filter(|other| other["parent_id"] == run["id"]).collect();
     let [hook] = hooks.as_slice() else { panic!("{list}") };
     assert_eq!(hook["state"], "succeeded");
 }

@@ -18,7 +18,9 @@ fn object(output: &Output) -> Value {
 
 /// Adds a schedule of a shell script.
 fn add(nest: &Nest, name: &str, options: &[&str], script: &str) -> Value {
-    object(&nest.spindle([&["--json", "schedule", "add", name], options, &["exec", "--", "sh", "-c", script]].concat()))
+    object(&nest.spindle(
+        [&["--json", "schedule", "add", name], options, &["exec", "--", "sh", "-c", script]].concat(),
+    ))
 }
 
 fn show(nest: &Nest, name: &str) -> Value {
@@ -90,7 +92,8 @@ async fn a_firing_is_skipped_while_the_last_run_goes_on() {
     let nest = Nest::new().await;
     add(&nest, "skip", &["--every", "1s", "--overlap", "skip"], HELD);
     lines(&nest, "fired", 1).await;
-    until("a firing was skipped", || (show(&nest, "skip")["skipped"].as_u64().unwrap() >= 1).then_some(())).await;
+    until("a firing was skipped", || (show(&nest, "skip")["skipped"].as_u64().unwrap() >= 1).then_some(()))
+        .await;
     assert_eq!(lines(&nest, "fired", 1).await.len(), 1);
     finish(&nest, "skip").await;
 }

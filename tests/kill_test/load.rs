@@ -53,7 +53,10 @@ pub(crate) struct Figures {
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { promised, by_schedules, repeated, shims_killed } = self;
-        write!(f, "{promised} runs acknowledged ({repeated} of them asked for twice), {by_schedules} by schedules, ")?;
+        write!(
+            f,
+            "{promised} runs acknowledged ({repeated} of them asked for twice), {by_schedules} by schedules, "
+        )?;
         write!(f, "{shims_killed} shims killed")
     }
 }
@@ -212,7 +215,9 @@ impl Load {
         for Promise { key, run, expected } in promises.iter() {
             let Some(told) = events.runs().get(run) else { panic!("{key}: no event tells of run {run}") };
             assert_eq!(told.name, *key);
-            let [end] = told.ends.as_slice() else { panic!("{key}, run {run}, has these ends: {:?}", told.ends) };
+            let [end] = told.ends.as_slice() else {
+                panic!("{key}, run {run}, has these ends: {:?}", told.ends)
+            };
             assert!(expected.outcomes.contains(&end.as_str()), "{key}, run {run}: {end}, not {expected:?}");
             let written = self.book.read(key);
             assert!(written.keys().all(|other| other == run), "{key} was to be run {run} alone: {written:?}");
@@ -222,7 +227,11 @@ impl Load {
         }
         let by_schedules = self.check_schedules(events);
         assert_eq!(self.book.complaints(), "");
-        assert_eq!(events.runs().len(), promises.len() + by_schedules, "there are runs that nobody asked for");
+        assert_eq!(
+            events.runs().len(),
+            promises.len() + by_schedules,
+            "there are runs that nobody asked for"
+        );
         Figures {
             promised: promises.len(),
             by_schedules,
