@@ -103,7 +103,7 @@ async fn signs_of_life<E: Display>(
         match probe().await {
             Ok(()) => ping(),
             Err(error) => {
-                tracing::error!(%error, "no sign of life for the service manager: the probe failed")
+                tracing::error!(%error, "no sign of life for the service manager: the probe failed");
             }
         }
     }
