@@ -92,7 +92,11 @@ impl<S: Source> Following<S> {
                 self.state = State::Idle(source);
                 (piece, over)
             }
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is going down before it came to this, and with it the caller.
+                Err(_canceled) => std::future::pending().await,
+            },
         }
     }
 }

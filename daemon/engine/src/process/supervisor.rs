@@ -226,8 +226,11 @@ impl Supervisor {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,
-        // Not cancellable, so it can only have panicked: let it go on.
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is going down before it came to this, and with it the caller.
+            Err(_canceled) => std::future::pending().await,
+        },
     }
 }
 
