@@ -17,7 +17,6 @@ use tonic::Status;
 
 use super::error::{from_run, invalid};
 use super::view::state_of;
-const AUTORUN: &str = "autorun";
 
 /// A workflow's kind with its spec.
 pub(super) struct Asked {
@@ -35,7 +34,7 @@ pub(super) async fn read(engine: &Engine, template: Option<v1::RunTemplate>) -> 
         v1::run_template::Workflow::Exec(exec) => (Exec::KIND.to_owned(), json!(read_exec(exec)?)),
         v1::run_template::Workflow::Autorun(autorun) => {
             let repo = os_text(autorun.repo);
-            (AUTORUN.to_owned(), json!({ "repo": repo, "once": autorun.once }))
+            (autorunner::KIND.to_owned(), json!({ "repo": repo, "once": autorun.once }))
         }
         v1::run_template::Workflow::Other(other) => {
             let spec = serde_json::from_str(&other.json)
@@ -156,7 +155,7 @@ pub(super) fn write(kind: &str, start: &Start) -> v1::RunTemplate {
         && let Ok(spec) = serde_json::from_value::<ExecSpec>(start.spec.clone())
     {
         v1::run_template::Workflow::Exec(write_exec(spec))
-    } else if kind == AUTORUN {
+    } else if kind == autorunner::KIND {
         v1::run_template::Workflow::Autorun(v1::AutorunSpec {
             repo: serde_json::from_value::<OsText>(start.spec["repo"].clone())
                 .map(|repo| repo.as_bytes().to_vec())
