@@ -17,6 +17,7 @@
 //! Every line of output carries a prefix and control characters are shown escaped, so output can never
 //! forge a marker, not even for a reader that splits lines at exotic separators.
 
+mod follow;
 mod reader;
 mod writer;
 
@@ -24,6 +25,7 @@ use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
 
+pub use follow::{LogStream, Part};
 pub use reader::{Block, BlockSummary, DEFAULT_MAX_BYTES, block, runs, tail};
 pub use writer::{BlockWriter, Recovery, position, recover};
 
