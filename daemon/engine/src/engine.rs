@@ -503,9 +503,8 @@ impl Engine {
         if length as u64 > VALUE_LIMIT {
             return Err(too_large(&format!("the value of step {:?}", step.name)));
         }
-        let made = blocking(move || {
-            Ok::<_, StoreError>(Stored { row: StepRow::new(run, &step, &files)?, step })
-        });
+        let made =
+            blocking(move || Ok::<_, StoreError>(Stored { row: StepRow::new(run, &step, &files)?, step }));
         Ok(made.await?)
     }
 
