@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use autorunner::Autorun;
 use engine::clock::SystemClock;
 use engine::process::{ShimCommand, Supervisor, raise_open_files};
 use engine::schedule::EventTriggers;
 use engine::{Engine, OnEnd as RunEnd, Registry, Setup};
-use autorunner::Autorun;
 use exec::Exec;
 use futures_util::Stream;
 use jiff::Timestamp;
@@ -137,7 +137,10 @@ impl Daemon {
             let stopping = stopping.clone();
             async move {
                 let stopped = stopping.cancelled_owned();
-                router.serve_with_incoming_shutdown(incoming, stopped).await.map_err(|error| error.to_string())
+                router
+                    .serve_with_incoming_shutdown(incoming, stopped)
+                    .await
+                    .map_err(|error| error.to_string())
             }
         });
         Ok(Self { engine, tasks, stopping, stop_runs, reload, busy })
@@ -218,7 +221,9 @@ async fn open_engine(paths: &Paths, config: &Config) -> Result<Engine, ServeErro
 
 fn hooks(config: &Config) -> RunEnd {
     let hooks = config.hooks.clone();
-    Arc::new(move |run| hooks.iter().enumerate().filter_map(|(number, hook)| hook.on_end(number, run)).collect())
+    Arc::new(move |run| {
+        hooks.iter().enumerate().filter_map(|(number, hook)| hook.on_end(number, run)).collect()
+    })
 }
 
 /// All services behind one router.
@@ -246,8 +251,14 @@ async fn services(
         .add_service(health_service)
         // Without the handshake: after an upgrade, the new command must be able to restart the old daemon.
         .add_service(DaemonServiceServer::new(daemon))
-        .add_service(RunServiceServer::with_interceptor(api::Runs::new(engine.clone(), stopping), same_protocol))
-        .add_service(ApprovalServiceServer::with_interceptor(api::Approvals::new(engine.clone()), same_protocol))
+        .add_service(RunServiceServer::with_interceptor(
+            api::Runs::new(engine.clone(), stopping),
+            same_protocol,
+        ))
+        .add_service(ApprovalServiceServer::with_interceptor(
+            api::Approvals::new(engine.clone()),
+            same_protocol,
+        ))
         .add_service(ScheduleServiceServer::with_interceptor(
             api::Schedules::new(engine.clone(), schedules),
             same_protocol,

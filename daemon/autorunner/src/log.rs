@@ -74,19 +74,12 @@ impl Marker {
     fn parse(line: &[u8]) -> Option<Self> {
         let line = std::str::from_utf8(line).ok()?;
         let body = line.strip_suffix('\r').unwrap_or(line);
-        let (run, what) = body
-            .strip_prefix("=== run ")?
-            .strip_suffix(" ===")?
-            .split_once(' ')?;
+        let (run, what) = body.strip_prefix("=== run ")?.strip_suffix(" ===")?.split_once(' ')?;
         let run = run.parse().ok()?;
         if what == "start" {
             return Some(Self::Start { run });
         }
-        let code = what
-            .strip_prefix("end (code ")?
-            .strip_suffix(')')?
-            .parse()
-            .ok()?;
+        let code = what.strip_prefix("end (code ")?.strip_suffix(')')?.parse().ok()?;
         Some(Self::End { run, code })
     }
 
