@@ -92,7 +92,9 @@ impl<S: Source> Following<S> {
                 self.state = State::Idle(source);
                 (piece, over)
             }
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The runtime goes down: nobody will hear the answer.
+            Err(_) => std::future::pending().await,
         }
     }
 }

@@ -226,8 +226,9 @@ impl Supervisor {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,
-        // Not cancellable, so it can only have panicked: let it go on.
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime goes down: nobody will hear the answer.
+        Err(_) => std::future::pending().await,
     }
 }
 
