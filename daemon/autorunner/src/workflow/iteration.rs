@@ -91,7 +91,12 @@ async fn follow(view: ProcessView, mut assignment: Assignment) -> Option<Seen> {
         Err(error) => tracing::error!(directory = %view.directory.display(), %error, "cannot follow Codex"),
     }
     drop(sender);
-    writing.await.ok()
+    match writing.await {
+        Ok(seen) => Some(seen),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The daemon goes down; the next one follows from the start.
+        Err(_) => std::future::pending().await,
+    }
 }
 
 /// Decides how the iteration ended and writes that down.

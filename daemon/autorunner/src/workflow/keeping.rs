@@ -116,7 +116,7 @@ async fn listen(ctx: RunContext, view: ProcessView, mailbox: Mailbox, said: watc
             }
         }
         Err(error) => {
-            tracing::error!(directory = %view.directory.display(), %error, "cannot follow the keeper")
+            tracing::error!(directory = %view.directory.display(), %error, "cannot follow the keeper");
         }
     }
     said.send_if_modified(|said| {
