@@ -68,15 +68,12 @@ impl Autorunner {
     /// The loop under way in a repository.
     async fn loop_in(&self, repo: Vec<u8>) -> Result<(PathBuf, RunId), Status> {
         let root = blocking(move || root_of(&path(repo)?)).await?;
-        match self.holder(&root).await? {
-            Some(run) => Ok((root, run.id)),
-            None => {
-                let text = format!("no loop of this daemon is under way in {}", root.display());
-                let hint =
-                    "start one with `spindle auto run`; `spindle auto status` shows who else holds the lock";
-                Err(status(Code::NotFound, "NO_LOOP", text, hint))
-            }
+        if let Some(run) = self.holder(&root).await? {
+            return Ok((root, run.id));
         }
+        let text = format!("no loop of this daemon is under way in {}", root.display());
+        let hint = "start one with `spindle auto run`; `spindle auto status` shows who else holds the lock";
+        Err(status(Code::NotFound, "NO_LOOP", text, hint))
     }
 
     async fn status_of(&self, root: PathBuf) -> Result<Response<v1::LoopStatus>, Status> {
@@ -314,13 +311,12 @@ fn refuse_foreign_lock(root: &Path) -> Result<(), Status> {
     }
 }
 
-#[expect(clippy::result_large_err, reason = "tonic's Status is what every caller returns")]
 fn path(bytes: Vec<u8>) -> Result<PathBuf, Status> {
     let path = PathBuf::from(OsString::from_vec(bytes));
     if !path.is_absolute() || path.as_os_str().as_bytes().contains(&0) {
         return Err(invalid(
             "INVALID_SPEC",
-            format!("the repository must be an absolute path, not {path:?}"),
+            format!("the repository must be an absolute path, not {}", path.display()),
         ));
     }
     Ok(path)
@@ -348,18 +344,12 @@ fn from_repo(error: &RepoError) -> Status {
 }
 
 fn from_config(error: &ConfigError) -> Status {
-    match error {
-        ConfigError::Missing { .. } => status(
-            Code::FailedPrecondition,
-            "NOT_INITIALISED",
-            error.to_string(),
-            "`spindle auto init` prepares it",
-        ),
-        _ => {
-            let hint = "edit config.yml; `spindle auto doctor` says whether it is valid then";
-            status(Code::FailedPrecondition, "INVALID_CONFIG", error.to_string(), hint)
-        }
-    }
+    let (reason, hint) = if matches!(error, ConfigError::Missing { .. }) {
+        ("NOT_INITIALISED", "`spindle auto init` prepares it")
+    } else {
+        ("INVALID_CONFIG", "edit config.yml; `spindle auto doctor` says whether it is valid then")
+    };
+    status(Code::FailedPrecondition, reason, error.to_string(), hint)
 }
 
 fn from_status(error: &StatusError) -> Status {
