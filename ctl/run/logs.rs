@@ -19,7 +19,7 @@ Examples:
   spindle run logs 01934f2a
   spindle run logs --stderr 01934f2a | less
   spindle run logs -f --tail 4K 01934f2a
-  spindle run logs --step iteration-3 --attempt 2 01934f2a";
+  spindle run logs --step 'iteration 3' --attempt 2 01934f2a";
 
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]

@@ -35,7 +35,8 @@ impl Schedules {
         self.engine.check(&asked.kind, &asked.spec).map_err(from_start)?;
         let trigger = request.trigger.and_then(|trigger| trigger.trigger);
         let trigger = trigger.ok_or_else(|| invalid("INVALID_TRIGGER", "the schedule has no trigger"))?;
-        let options = serde_json::to_vec(&asked.options).map_err(|error| Status::internal(error.to_string()))?;
+        let options =
+            serde_json::to_vec(&asked.options).map_err(|error| Status::internal(error.to_string()))?;
         Ok(NewSchedule {
             name: request.name,
             trigger: self.trigger(trigger)?,
@@ -70,21 +71,22 @@ impl Schedules {
                 let anchor = anchor.map_err(|_| invalid("INVALID_TRIGGER", "the interval is too long"))?;
                 Trigger::Every(Every::new(every, jitter, anchor).map_err(bad)?)
             }
-            v1::trigger::Trigger::At(at) => {
-                Trigger::At(read_time(at).ok_or_else(|| invalid("INVALID_TRIGGER", "the time is out of range"))?)
-            }
+            v1::trigger::Trigger::At(at) => Trigger::At(
+                read_time(at).ok_or_else(|| invalid("INVALID_TRIGGER", "the time is out of range"))?,
+            ),
             v1::trigger::Trigger::Event(event) => {
                 let filter = match event.filter_json.trim() {
                     "" => serde_json::json!({}),
-                    json => serde_json::from_str(json)
-                        .map_err(|error| invalid("INVALID_TRIGGER", format!("the filter is not JSON: {error}")))?,
+                    json => serde_json::from_str(json).map_err(|error| {
+                        invalid("INVALID_TRIGGER", format!("the filter is not JSON: {error}"))
+                    })?,
                 };
                 Trigger::Event { kind: event.kind, filter }
             }
         })
     }
 
-    fn view(&self, schedule: &Schedule, upcoming: usize) -> v1::Schedule {
+    fn view(schedule: &Schedule, upcoming: usize) -> v1::Schedule {
         let options: StartOptions = serde_json::from_slice(&schedule.start.options).unwrap_or_default();
         let start = engine::Start { spec: schedule.start.spec.clone(), options };
         v1::Schedule {
@@ -130,8 +132,8 @@ fn own_zone() -> String {
 
 fn signed(what: &str, time: Option<prost_types::Duration>) -> Result<SignedDuration, Status> {
     let time = time.unwrap_or_default();
-    let seconds = SignedDuration::try_from_secs_f64(time.seconds as f64).ok();
-    let whole = seconds.and_then(|whole| whole.checked_add(SignedDuration::from_nanos(time.nanos.into())));
+    let whole =
+        SignedDuration::from_secs(time.seconds).checked_add(SignedDuration::from_nanos(time.nanos.into()));
     whole.ok_or_else(|| invalid("INVALID_TRIGGER", format!("{what} is out of range")))
 }
 
@@ -159,7 +161,10 @@ fn write_trigger(trigger: &Trigger) -> v1::trigger::Trigger {
 
 #[tonic::async_trait]
 impl ScheduleService for Schedules {
-    async fn add_schedule(&self, request: Request<v1::AddScheduleRequest>) -> Result<Response<v1::Schedule>, Status> {
+    async fn add_schedule(
+        &self,
+        request: Request<v1::AddScheduleRequest>,
+    ) -> Result<Response<v1::Schedule>, Status> {
         let request = request.into_inner();
         let replace = request.replace;
         let new = self.read(request).await?;
@@ -170,7 +175,7 @@ impl ScheduleService for Schedules {
             }
         }
         let schedule = self.schedules.add(new).await.map_err(from_schedule)?;
-        Ok(Response::new(self.view(&schedule, UPCOMING)))
+        Ok(Response::new(Self::view(&schedule, UPCOMING)))
     }
 
     async fn list_schedules(
@@ -178,7 +183,7 @@ impl ScheduleService for Schedules {
         _: Request<v1::ListSchedulesRequest>,
     ) -> Result<Response<v1::ListSchedulesResponse>, Status> {
         let listing = self.schedules.list().await.map_err(from_schedule)?;
-        let readable = listing.schedules.iter().map(|schedule| self.view(schedule, 0));
+        let readable = listing.schedules.iter().map(|schedule| Self::view(schedule, 0));
         let unreadable = listing.unreadable.iter().map(|one| v1::Schedule {
             id: one.id.map(|id| id.to_string()).unwrap_or_default(),
             name: one.name.clone(),
@@ -188,9 +193,12 @@ impl ScheduleService for Schedules {
         Ok(Response::new(v1::ListSchedulesResponse { schedules: readable.chain(unreadable).collect() }))
     }
 
-    async fn get_schedule(&self, request: Request<v1::GetScheduleRequest>) -> Result<Response<v1::Schedule>, Status> {
+    async fn get_schedule(
+        &self,
+        request: Request<v1::GetScheduleRequest>,
+    ) -> Result<Response<v1::Schedule>, Status> {
         let schedule = self.schedules.show(&request.get_ref().schedule).await.map_err(from_schedule)?;
-        Ok(Response::new(self.view(&schedule, UPCOMING)))
+        Ok(Response::new(Self::view(&schedule, UPCOMING)))
     }
 
     async fn enable_schedule(
@@ -198,7 +206,7 @@ impl ScheduleService for Schedules {
         request: Request<v1::EnableScheduleRequest>,
     ) -> Result<Response<v1::Schedule>, Status> {
         let schedule = self.schedules.enable(&request.get_ref().schedule).await.map_err(from_schedule)?;
-        Ok(Response::new(self.view(&schedule, UPCOMING)))
+        Ok(Response::new(Self::view(&schedule, UPCOMING)))
     }
 
     async fn disable_schedule(
@@ -206,12 +214,16 @@ impl ScheduleService for Schedules {
         request: Request<v1::DisableScheduleRequest>,
     ) -> Result<Response<v1::Schedule>, Status> {
         let schedule = self.schedules.disable(&request.get_ref().schedule).await.map_err(from_schedule)?;
-        Ok(Response::new(self.view(&schedule, 0)))
+        Ok(Response::new(Self::view(&schedule, 0)))
     }
 
-    async fn run_schedule(&self, request: Request<v1::RunScheduleRequest>) -> Result<Response<v1::Run>, Status> {
+    async fn run_schedule(
+        &self,
+        request: Request<v1::RunScheduleRequest>,
+    ) -> Result<Response<v1::Run>, Status> {
         let request_id = Uuid::now_v7().to_string();
-        let run = self.schedules.run_now(&request.get_ref().schedule, &request_id).await.map_err(from_schedule)?;
+        let run =
+            self.schedules.run_now(&request.get_ref().schedule, &request_id).await.map_err(from_schedule)?;
         let run = self.engine.record(RunId(run)).await.map_err(from_run)?;
         Ok(Response::new(view::run(&self.engine, &run)))
     }

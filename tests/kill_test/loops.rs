@@ -58,8 +58,8 @@ impl Repository {
         repository.git(&["config", "user.name", "Test"]);
         repository.git(&["config", "user.email", "test@example.invalid"]);
         init(root, InitOptions::default(), jiff::Timestamp::now()).unwrap();
-        let items: Vec<String> = (1..=ITEMS).map(|item| format!("- [ ] Item {item}\n")).collect();
-        fs::write(repository.todo(), format!("# TODO\n\n{}", items.concat())).unwrap();
+        let items: Vec<_> = (1..=ITEMS).map(|item| format!("- [ ] Item {item}")).collect();
+        fs::write(repository.todo(), format!("# TODO\n\n{}\n", items.join("\n"))).unwrap();
         repository.configure("binary: codex", &format!("binary: {}", codex.display()));
         repository.configure("sleep_seconds: 5", "sleep_seconds: 0");
         repository.configure("auto_commit: false", "auto_commit: true");

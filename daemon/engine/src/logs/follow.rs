@@ -94,8 +94,8 @@ impl<S: Source> Following<S> {
             }
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime is going down before it came to this, and with it the caller.
-                Err(_canceled) => std::future::pending().await,
+                // The runtime is being taken down, and with it whoever reads here.
+                Err(_) => std::future::pending().await,
             },
         }
     }

@@ -223,13 +223,14 @@ impl Supervisor {
 }
 
 /// Runs file work off the runtime's own threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime is going down before it came to this, and with it the caller.
-            Err(_canceled) => std::future::pending().await,
+            // The runtime is being taken down, and with it whoever waits here: that is no outcome of
+            // the work, and must not be taken for one.
+            Err(_) => std::future::pending().await,
         },
     }
 }
