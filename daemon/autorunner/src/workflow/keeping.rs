@@ -93,7 +93,12 @@ impl Keeper {
                     let hint = "stop that loop, or wait for it; `spindle auto status` shows who it is";
                     Err(Failure::new(kind, message.clone()).with_hint(hint))
                 }
-                _ => Err(Failure::internal("the keeper of the lock ended at once; see its standard error")),
+                // After a checkpoint each replay asks anew: this one had the lock, and was told to give it back by
+                // a daemon that did not live to store the end of the run.
+                Said::Status(KeeperStatus::Released) => Ok(None),
+                Said::Nothing | Said::Over => {
+                    Err(Failure::internal("the keeper of the lock ended at once; see its standard error"))
+                }
             },
             // It was seen to end before: the replay does not start it again.
             Ok(Err(_)) => Ok(None),

@@ -123,3 +123,22 @@ fn a_keeper_that_was_killed_is_replaced_before_the_next_iteration() {
     assert_eq!(daemon.end(run).state, RunState::Succeeded);
     assert!(!scene.layout.lock().exists());
 }
+
+#[test]
+fn a_keeper_that_gave_the_lock_back_while_there_was_no_daemon_is_replaced() {
+    let scene = Scene::new(3);
+    scene.behave(2, r#"say "second"; wait_for go"#);
+    let daemon = scene.daemon();
+    let run = scene.start(&daemon);
+    scene.wait_for_log("second");
+    let keeper = holder(&scene);
+    daemon.die();
+    // As a daemon tells it at the end of a run, which a kill may keep it from storing.
+    signal(keeper, Signal::SIGUSR1);
+    wait_for("end of the keeper", || (!scene.layout.lock().exists()).then_some(()));
+
+    let daemon = scene.daemon();
+    scene.allow("go");
+    assert_eq!(daemon.end(run).state, RunState::Succeeded);
+    assert_eq!(scene.calls(), 3);
+}
