@@ -80,7 +80,7 @@ async fn a_python_client_finds_all_services_by_reflection() {
         let answer = &documents(&nest, &["reflect", "--version", version])[0];
         let services: Vec<&str> =
             answer.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
-        for noun in ["Approval", "Daemon", "Lease", "Run", "Schedule"] {
+        for noun in ["Approval", "Autorunner", "Daemon", "Lease", "Run", "Schedule"] {
             let name = format!("spindle.v1.{noun}Service");
             assert!(services.contains(&name.as_str()), "{name} is not in {services:?}");
         }
