@@ -16,7 +16,7 @@ use spindle_client::v1::{AutorunSpec, RunTemplate};
 
 use crate::book::{BEGIN, END};
 use crate::load::Load;
-use crate::nest::Nest;
+use crate::nest::{Nest, outcome};
 use crate::plan::Expected;
 
 /// So many items has each list.
@@ -120,7 +120,8 @@ impl Load {
                 options: Some(self.blank(&key).options),
             };
             let run = self.start(&key, template, EXPECTED).await;
-            self.client.wait_run(&run, &mut Nest::patience()).await.unwrap();
+            let ended = self.client.wait_run(&run, &mut Nest::patience()).await.unwrap();
+            assert_eq!(outcome(&ended), EXPECTED.outcomes[0], "{key}: {ended:?}");
             repository.check();
         }
     }
