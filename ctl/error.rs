@@ -98,9 +98,9 @@ pub(crate) enum CtlError {
 }
 
 /// Turns the answer to a call into an error that says what was asked, in words
-/// that follow "cannot".
+/// that follow "cannot". What was asked may repeat what was typed, whatever that was.
 pub(crate) fn calling(what: impl Into<String>) -> impl FnOnce(Status) -> CtlError {
-    move |status| CtlError::Call { what: what.into(), status: Box::new(status) }
+    move |status| CtlError::Call { what: clean(&what.into()), status: Box::new(status) }
 }
 
 impl CtlError {

@@ -4,6 +4,16 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
+
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+/// A daemon that was killed while it started a process leaves its claim to that process, for the moment until it
+/// becomes its program. So long such a moment may last at most, and so often it is looked whether it is over.
+const INHERITED: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(10);
 
 /// The claim on a state directory, for as long as it lives. It ends with the process, however that ends.
 #[derive(Debug)]
@@ -37,8 +47,12 @@ pub(crate) enum LockError {
 }
 
 impl StateLock {
-    /// Claims the directory, which must be there.
+    /// Claims the directory, which must be there. Waits a little for what is left of a dead holder.
     pub(crate) fn acquire(directory: &Path) -> Result<Self, LockError> {
+        Self::acquire_with(directory, sleep)
+    }
+
+    fn acquire_with(directory: &Path, mut pause: impl FnMut(Duration)) -> Result<Self, LockError> {
         let path = directory.join("lock");
         let failed = |cause| LockError::Io { path: path.clone(), cause };
         let mut file = OpenOptions::new()
@@ -49,14 +63,19 @@ impl StateLock {
             .mode(0o600)
             .open(&path)
             .map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                let holder = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+        let mut waited = Duration::ZERO;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(cause)) => return Err(failed(cause)),
+            }
+            let holder = holder_in(&mut file);
+            if waited >= INHERITED || holder.is_none_or(lives) {
                 return Err(LockError::Held { directory: directory.to_owned(), holder });
             }
-            Err(TryLockError::Error(cause)) => return Err(failed(cause)),
+            pause(LOOK);
+            waited += LOOK;
         }
         // For messages only: on a full disk the lock must work nevertheless.
         let written = file
@@ -68,6 +87,19 @@ impl StateLock {
         }
         Ok(Self { _file: file })
     }
+}
+
+/// Who wrote its id into the lock file last.
+fn holder_in(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.rewind().and_then(|()| file.read_to_string(&mut text)).ok()?;
+    text.trim().parse().ok()
+}
+
+fn lives(pid: u32) -> bool {
+    // One that may not be signalled lives, too.
+    let Ok(pid) = i32::try_from(pid) else { return false };
+    kill(Pid::from_raw(pid), None) != Err(nix::errno::Errno::ESRCH)
 }
 
 #[cfg(test)]
@@ -83,5 +115,32 @@ mod tests {
 
         drop(first);
         StateLock::acquire(directory.path()).unwrap();
+    }
+
+    /// A process that has ended.
+    fn dead() -> u32 {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        child.id()
+    }
+
+    #[test]
+    fn what_a_dead_holder_has_left_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut left = Some(StateLock::acquire(directory.path()).unwrap());
+        std::fs::write(directory.path().join("lock"), dead().to_string()).unwrap();
+        StateLock::acquire_with(directory.path(), |_| drop(left.take())).unwrap();
+        assert!(left.is_none(), "it was not waited for");
+    }
+
+    #[test]
+    fn what_a_dead_holder_has_left_is_not_waited_for_without_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let _left = StateLock::acquire(directory.path()).unwrap();
+        std::fs::write(directory.path().join("lock"), dead().to_string()).unwrap();
+        let mut waited = Duration::ZERO;
+        let error = StateLock::acquire_with(directory.path(), |pause| waited += pause).unwrap_err();
+        assert!(matches!(error, LockError::Held { .. }), "{error}");
+        assert_eq!(waited, INHERITED);
     }
 }

@@ -21,6 +21,7 @@ pub(crate) struct Starter {
     readiness: Arc<Mutex<Option<Readiness>>>,
 }
 
+#[expect(clippy::unused_self, reason = "the service manager is reached through the environment")]
 impl Starter {
     /// In the background, there is somebody who waits for readiness.
     pub(crate) fn new(readiness: Option<Readiness>) -> Self {
@@ -81,7 +82,7 @@ impl Starter {
     pub(crate) async fn watchdog<E: Display>(&self, probe: impl AsyncFnMut() -> Result<(), E>) {
         match sd_notify::watchdog_enabled() {
             Some(limit) => signs_of_life(limit / 2, probe, || tell(&[NotifyState::Watchdog])).await,
-            None => std::future::pending().await,
+            None => std::future::pending::<()>().await,
         }
     }
 
@@ -102,7 +103,7 @@ async fn signs_of_life<E: Display>(
         match probe().await {
             Ok(()) => ping(),
             Err(error) => {
-                tracing::error!(%error, "no sign of life for the service manager: the probe failed")
+                tracing::error!(%error, "no sign of life for the service manager: the probe failed");
             }
         }
     }
@@ -132,15 +133,13 @@ mod tests {
         let seen = RefCell::new(Vec::new());
         let done = tokio::sync::Notify::new();
         let mut outcomes = [Ok(()), Err("the store hangs"), Ok(())].into_iter();
-        let probe = async || match outcomes.next() {
-            Some(outcome) => {
-                seen.borrow_mut().push(if outcome.is_ok() { "sound" } else { "broken" });
-                outcome
-            }
-            None => {
+        let probe = async || {
+            let Some(outcome) = outcomes.next() else {
                 done.notify_one();
-                std::future::pending().await
-            }
+                return std::future::pending().await;
+            };
+            seen.borrow_mut().push(if outcome.is_ok() { "sound" } else { "broken" });
+            outcome
         };
         tokio::select! {
             () = signs_of_life(Duration::from_millis(1), probe, || seen.borrow_mut().push("ping")) => {}

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use autorunner::Autorun;
 use engine::clock::SystemClock;
 use engine::process::{ShimCommand, Supervisor, raise_open_files};
 use engine::schedule::EventTriggers;
 use engine::{Engine, OnEnd as RunEnd, Registry, Setup};
-use autorunner::Autorun;
 use exec::Exec;
 use futures_util::Stream;
 use jiff::Timestamp;
@@ -22,7 +22,7 @@ use tonic::transport::Server;
 use tonic::{Code, Request, Status};
 
 use crate::api;
-use crate::args;
+use crate::args::{KEEPER, SHIM};
 use crate::config::Config;
 use crate::tasks::{OnEnd, Tasks};
 
@@ -91,6 +91,7 @@ impl Daemon {
         let stop_runs = CancellationToken::new();
         let tasks = Tasks::new(stopping.clone());
         let engine = open_engine(&paths, &config).await?;
+        let codex = config.codex_binary();
         let triggers = EventTriggers::default();
         let (scheduler, schedules) = engine.schedules(triggers).await.map_err(ServeError::Engine)?;
         tasks.spawn("schedules", OnEnd::StopDaemon, {
@@ -130,12 +131,16 @@ impl Daemon {
                 Box::new(move || reload())
             },
         });
-        let router = services(&engine, &tasks, schedules, facts, stopping.clone()).await;
+        let autorunner = api::Autorunner::new(engine.clone(), codex, stopping.clone());
+        let router = services(&engine, &tasks, schedules, facts, autorunner, stopping.clone()).await;
         tasks.spawn("server", OnEnd::StopDaemon, {
             let stopping = stopping.clone();
             async move {
                 let stopped = stopping.cancelled_owned();
-                router.serve_with_incoming_shutdown(incoming, stopped).await.map_err(|error| error.to_string())
+                router
+                    .serve_with_incoming_shutdown(incoming, stopped)
+                    .await
+                    .map_err(|error| error.to_string())
             }
         });
         Ok(Self { engine, tasks, stopping, stop_runs, reload, busy })
@@ -200,13 +205,12 @@ impl Daemon {
 
 async fn open_engine(paths: &Paths, config: &Config) -> Result<Engine, ServeError> {
     let soft_limit = raise_open_files().map_err(ServeError::Processes)?;
-    let shim = ShimCommand::own_program(["shim"]).map_err(ServeError::Processes)?;
-    let keeper = ShimCommand::own_program([args::KEEPER]).map_err(ServeError::Processes)?;
-    let autorun = Autorun::new(keeper, config.codex_binary());
+    let shim = ShimCommand::own_program([SHIM]).map_err(ServeError::Processes)?;
+    let keeper = ShimCommand::own_program([KEEPER]).map_err(ServeError::Processes)?;
     let setup = Setup {
         state_dir: paths.state_dir.clone(),
         settings: config.engine_settings(),
-        registry: Registry::default().with(Exec).with(autorun),
+        registry: Registry::default().with(Exec).with(Autorun::new(keeper, config.codex_binary())),
         supervisor: Supervisor::new(shim, soft_limit),
         clock: Arc::new(SystemClock),
         on_end: hooks(config),
@@ -217,7 +221,9 @@ async fn open_engine(paths: &Paths, config: &Config) -> Result<Engine, ServeErro
 
 fn hooks(config: &Config) -> RunEnd {
     let hooks = config.hooks.clone();
-    Arc::new(move |run| hooks.iter().enumerate().filter_map(|(number, hook)| hook.on_end(number, run)).collect())
+    Arc::new(move |run| {
+        hooks.iter().enumerate().filter_map(|(number, hook)| hook.on_end(number, run)).collect()
+    })
 }
 
 /// All services behind one router.
@@ -226,9 +232,11 @@ async fn services(
     tasks: &Tasks,
     schedules: engine::schedule::SchedulerHandle,
     facts: Arc<api::DaemonFacts>,
+    autorunner: api::Autorunner,
     stopping: CancellationToken,
 ) -> tonic::transport::server::Router {
     use v1::approval_service_server::ApprovalServiceServer;
+    use v1::autorunner_service_server::AutorunnerServiceServer;
     use v1::daemon_service_server::DaemonServiceServer;
     use v1::lease_service_server::LeaseServiceServer;
     use v1::run_service_server::RunServiceServer;
@@ -243,13 +251,20 @@ async fn services(
         .add_service(health_service)
         // Without the handshake: after an upgrade, the new command must be able to restart the old daemon.
         .add_service(DaemonServiceServer::new(daemon))
-        .add_service(RunServiceServer::with_interceptor(api::Runs::new(engine.clone(), stopping), same_protocol))
-        .add_service(ApprovalServiceServer::with_interceptor(api::Approvals::new(engine.clone()), same_protocol))
+        .add_service(RunServiceServer::with_interceptor(
+            api::Runs::new(engine.clone(), stopping),
+            same_protocol,
+        ))
+        .add_service(ApprovalServiceServer::with_interceptor(
+            api::Approvals::new(engine.clone()),
+            same_protocol,
+        ))
         .add_service(ScheduleServiceServer::with_interceptor(
             api::Schedules::new(engine.clone(), schedules),
             same_protocol,
         ))
-        .add_service(LeaseServiceServer::with_interceptor(api::Leases::new(engine.clone()), same_protocol));
+        .add_service(LeaseServiceServer::with_interceptor(api::Leases::new(engine.clone()), same_protocol))
+        .add_service(AutorunnerServiceServer::with_interceptor(autorunner, same_protocol));
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)

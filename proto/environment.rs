@@ -12,7 +12,16 @@ use crate::v1::EnvironmentVariable;
 
 /// Names taken as they are.
 const NAMES: [&str; 12] = [
-    "PATH", "HOME", "LANG", "LANGUAGE", "TZ", "USER", "LOGNAME", "SHELL", "TERM", "TMPDIR",
+    "PATH",
+    "HOME",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TERM",
+    "TMPDIR",
     // Which Codex CLI a loop is to use.
     "SPINDLE_CODEX_BIN",
     // A path to a socket, not a secret, whatever its name contains.

@@ -16,14 +16,23 @@ use std::time::Duration;
 use nest::{Nest, alive, outcome, reason, until, until_answered};
 use spindle_client::v1::run_template::Workflow;
 use spindle_client::v1::{
-    AddScheduleRequest, AfterRun, BreakLeaseRequest, GetLeaseRequest, GetRunRequest, GetScheduleRequest, Leftovers,
-    LogStream, OutputPolicy, Run, RunState,
+    AddScheduleRequest, AfterRun, BreakLeaseRequest, GetLeaseRequest, GetRunRequest, GetScheduleRequest,
+    Leftovers, LogStream, OutputPolicy, Run, RunState,
 };
 use tonic::Code;
 
 /// What nobody could mean as an id.
-const NO_IDS: [&str; 9] =
-    ["", "..", "../../etc/passwd", "a/b", "/", "\u{1b}[31m", "0\n0", "xyz", "0123456789abcdef0123456789abcdef0"];
+const NO_IDS: [&str; 9] = [
+    "",
+    "..",
+    "../../etc/passwd",
+    "a/b",
+    "/",
+    "\u{1b}[31m",
+    "0\n0",
+    "xyz",
+    "0123456789abcdef0123456789abcdef0",
+];
 
 /// A path or an argument that is not UTF-8.
 const RAW: &[u8] = b"gr\xfc\xdfe-\xff";
@@ -74,7 +83,11 @@ async fn unknown_schedules_and_leases_are_not_found_whatever_they_are_called() {
         let refused = client.leases().get_lease(GetLeaseRequest { key: name.to_owned() }).await.unwrap_err();
         assert_eq!(reason(&refused), (Code::NotFound, "LEASE_NOT_FOUND".to_owned()), "{name:?}");
         let request = BreakLeaseRequest { key: name.to_owned(), force: true };
-        assert_eq!(client.leases().break_lease(request).await.unwrap_err().code(), Code::NotFound, "{name:?}");
+        assert_eq!(
+            client.leases().break_lease(request).await.unwrap_err().code(),
+            Code::NotFound,
+            "{name:?}"
+        );
     }
     for name in ["", "..", "a/b", "two\nlines"] {
         let request = AddScheduleRequest {
@@ -153,7 +166,11 @@ async fn bytes_that_are_not_utf_8_pass_through_unchanged() {
     let directory = nest.work_dir().join(raw);
     fs::create_dir(&directory).unwrap();
     let program = directory.join(raw);
-    fs::write(&program, "#!/bin/sh\nprintf '%s|%s|' \"$1\" \"$SHOWN\"; pwd | tr -d '\\n'; printf '\\377' >&2\n").unwrap();
+    fs::write(
+        &program,
+        "#!/bin/sh\nprintf '%s|%s|' \"$1\" \"$SHOWN\"; pwd | tr -d '\\n'; printf '\\377' >&2\n",
+    )
+    .unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
 
     let mut work = nest.argv([program.as_os_str(), raw]).env("SHOWN", raw);
@@ -205,7 +222,8 @@ async fn a_program_that_is_not_there_is_127_and_one_that_cannot_be_run_126() {
 #[tokio::test]
 async fn a_child_that_ignores_the_first_signal_is_killed_after_the_grace() {
     let nest = Nest::new().await;
-    let deaf = nest.sh("trap '' TERM; echo up >up; while :; do sleep 0.05; done").grace(Duration::from_millis(200));
+    let deaf =
+        nest.sh("trap '' TERM; echo up >up; while :; do sleep 0.05; done").grace(Duration::from_millis(200));
     let run = nest.run(deaf).await.id;
     nest.appears("up").await;
     nest.cancel(&run).await.unwrap();
@@ -254,7 +272,10 @@ async fn a_run_can_leave_alone_what_its_child_leaves_behind() {
 #[tokio::test]
 async fn a_child_that_closes_its_output_is_still_waited_for() {
     let nest = Nest::new().await;
-    let run = nest.run(nest.sh("echo last; exec >&- 2>&-; while [ ! -e go ]; do sleep 0.01; done; exit 3")).await.id;
+    let run = nest
+        .run(nest.sh("echo last; exec >&- 2>&-; while [ ! -e go ]; do sleep 0.01; done; exit 3"))
+        .await
+        .id;
     until_answered("its output has come", async || {
         (nest.output(&run, LogStream::Stdout).await == b"last\n").then_some(())
     })
@@ -306,7 +327,9 @@ async fn a_limit_of_output_can_keep_the_newest_bytes_instead() {
 #[tokio::test]
 async fn limits_of_time_end_a_child_and_say_which_it_was() {
     let nest = Nest::new().await;
-    let wall = nest.run(nest.sh("while :; do echo busy; sleep 0.05; done").timeout(Duration::from_millis(400))).await;
+    let wall = nest
+        .run(nest.sh("while :; do echo busy; sleep 0.05; done").timeout(Duration::from_millis(400)))
+        .await;
     let mut idle = nest.sh("echo once; sleep 1000");
     idle.exec.idle_timeout = Some(Duration::from_millis(400).try_into().unwrap());
     let idle = nest.run(idle).await;
@@ -329,7 +352,8 @@ impl SmallDisk {
     fn mount(at: &Path, megabytes: u32) -> Self {
         fs::create_dir_all(at).unwrap();
         let options = format!("size={megabytes}m,mode=700");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).status().unwrap();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).status().unwrap();
         assert!(mounted.success(), "cannot mount a small disk at {}", at.display());
         Self(at.to_owned())
     }
@@ -371,19 +395,18 @@ async fn a_full_disk_under_the_store_loses_nothing_that_was_acknowledged() {
     nest.configure("[store]\nfree_space_floor = \"1MiB\"\n");
     nest.start().await;
     let before = nest.run(nest.sh("while [ ! -e go ]; do sleep 0.01; done; echo end >end")).await.id;
-    until_answered("it runs", async || (nest.look(&before).await.state() == RunState::Running).then_some(())).await;
+    until_answered("it runs", async || (nest.look(&before).await.state() == RunState::Running).then_some(()))
+        .await;
 
     disk.fill();
     let mut acknowledged = vec![before];
     // What room the store has still for itself may take a few.
-    let refused = until_answered("a start is refused", async || {
-        match nest.try_run(nest.sh("true")).await {
-            Ok(run) => {
-                acknowledged.push(run.id);
-                None
-            }
-            Err(refused) => Some(refused),
+    let refused = until_answered("a start is refused", async || match nest.try_run(nest.sh("true")).await {
+        Ok(run) => {
+            acknowledged.push(run.id);
+            None
         }
+        Err(refused) => Some(refused),
     })
     .await;
     assert_eq!(reason(&refused), (Code::Unavailable, "STORE_FAILED".to_owned()), "{refused:?}");

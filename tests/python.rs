@@ -78,7 +78,8 @@ async fn a_python_client_finds_all_services_by_reflection() {
     let nest = Nest::new().await;
     for version in ["v1", "v1alpha"] {
         let answer = &documents(&nest, &["reflect", "--version", version])[0];
-        let services: Vec<&str> = answer.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+        let services: Vec<&str> =
+            answer.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
         for noun in ["Approval", "Daemon", "Lease", "Run", "Schedule"] {
             let name = format!("spindle.v1.{noun}Service");
             assert!(services.contains(&name.as_str()), "{name} is not in {services:?}");

@@ -263,7 +263,9 @@ mod tests {
 
     #[test]
     fn a_filter_is_checked_at_once() {
-        assert!(add(&["--on", "run.finished", "--filter", r#"{"outcomes":["failed"]}"#, "exec", "true"]).is_ok());
+        assert!(
+            add(&["--on", "run.finished", "--filter", r#"{"outcomes":["failed"]}"#, "exec", "true"]).is_ok()
+        );
         assert!(add(&["--on", "run.finished", "--filter", "[1]", "exec", "true"]).is_err());
     }
 }

@@ -21,12 +21,15 @@ impl Approvals {
     }
 
     fn find(&self, text: &str) -> Result<Approval, Status> {
-        let prefix: IdPrefix = text.parse().map_err(|error: engine::InvalidId| invalid("INVALID_ID", error.to_string()))?;
+        let prefix: IdPrefix =
+            text.parse().map_err(|error: engine::InvalidId| invalid("INVALID_ID", error.to_string()))?;
         let all = self.engine.approvals();
         let mut fitting = all.into_iter().filter(|approval| prefix.range().contains(&approval.id));
         match (fitting.next(), fitting.next()) {
             (Some(one), None) => Ok(one),
-            (Some(_), Some(_)) => Err(invalid("AMBIGUOUS_ID", format!("{text:?} fits more than one approval"))),
+            (Some(_), Some(_)) => {
+                Err(invalid("AMBIGUOUS_ID", format!("{text:?} fits more than one approval")))
+            }
             (None, _) => {
                 let hint = "`spindle approval ls` lists those that wait";
                 Err(status(Code::NotFound, "APPROVAL_NOT_FOUND", format!("no approval {text:?} waits"), hint))
@@ -45,7 +48,10 @@ impl ApprovalService for Approvals {
         Ok(Response::new(v1::ListApprovalsResponse { approvals }))
     }
 
-    async fn get_approval(&self, request: Request<v1::GetApprovalRequest>) -> Result<Response<v1::Approval>, Status> {
+    async fn get_approval(
+        &self,
+        request: Request<v1::GetApprovalRequest>,
+    ) -> Result<Response<v1::Approval>, Status> {
         Ok(Response::new(view(&self.find(&request.get_ref().approval)?)))
     }
 
@@ -58,7 +64,8 @@ impl ApprovalService for Approvals {
             _ => return Err(invalid("INVALID_SPEC", "a decision is granted or denied")),
         };
         let approval = self.find(&request.approval)?;
-        let decided = self.engine.decide(approval.id, verdict, &by, &request.comment).await.map_err(from_run)?;
+        let decided =
+            self.engine.decide(approval.id, verdict, &by, &request.comment).await.map_err(from_run)?;
         Ok(Response::new(view(&decided)))
     }
 }

@@ -50,13 +50,17 @@ impl Daemon {
 
     fn info(&self) -> v1::DaemonInfo {
         let (engine, facts) = (&self.engine, &self.facts);
-        let [queued, running, waiting] = engine.counts().map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+        let [queued, running, waiting] =
+            engine.counts().map(|count| u32::try_from(count).unwrap_or(u32::MAX));
         let settings = engine.settings();
         let stats = engine.store_stats();
         let text = |path: &PathBuf| path.display().to_string();
         let workflows = engine.kinds().into_iter().map(|kind| v1::WorkflowInfo {
             kind: kind.to_owned(),
-            slots: settings.slots_by_kind.get(kind).map_or(0, |slots| u32::try_from(*slots).unwrap_or(u32::MAX)),
+            slots: settings
+                .slots_by_kind
+                .get(kind)
+                .map_or(0, |slots| u32::try_from(*slots).unwrap_or(u32::MAX)),
             running: u32::try_from(engine.running_of(kind)).unwrap_or(u32::MAX),
         });
         v1::DaemonInfo {
@@ -103,7 +107,11 @@ impl Daemon {
 /// The size of the database's files.
 fn size_of(directory: &std::path::Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
-    entries.filter_map(|entry| entry.ok()?.metadata().ok()).filter(|file| file.is_file()).map(|file| file.len()).sum()
+    entries
+        .filter_map(|entry| entry.ok()?.metadata().ok())
+        .filter(|file| file.is_file())
+        .map(|file| file.len())
+        .sum()
 }
 
 fn store_failed(error: &engine::store::StoreError) -> Status {

@@ -156,7 +156,9 @@ pub(super) fn from_schedule(error: ScheduleError) -> Status {
         ScheduleError::InvalidName(_) => invalid("INVALID_NAME", text),
         ScheduleError::Stopped => shutting_down(),
         ScheduleError::Host(HostError::Refused(_)) => invalid("INVALID_SPEC", text),
-        ScheduleError::Host(HostError::Unavailable(_)) => status(Code::Unavailable, "STORE_FAILED", text, "try again"),
+        ScheduleError::Host(HostError::Unavailable(_)) => {
+            status(Code::Unavailable, "STORE_FAILED", text, "try again")
+        }
         ScheduleError::Unreadable(_) => {
             let hint = "it was written by a newer version, or is damaged; it can be removed";
             status(Code::DataLoss, "SCHEDULE_UNREADABLE", text, hint)

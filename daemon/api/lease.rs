@@ -41,7 +41,10 @@ impl LeaseService for Leases {
         Ok(Response::new(view::lease(&self.engine, &lease)))
     }
 
-    async fn break_lease(&self, request: Request<v1::BreakLeaseRequest>) -> Result<Response<v1::Lease>, Status> {
+    async fn break_lease(
+        &self,
+        request: Request<v1::BreakLeaseRequest>,
+    ) -> Result<Response<v1::Lease>, Status> {
         let v1::BreakLeaseRequest { key, force } = request.into_inner();
         let lease = self.find(&key)?;
         let shown = view::lease(&self.engine, &lease);

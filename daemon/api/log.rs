@@ -105,7 +105,8 @@ impl Tail {
         };
         let steps = detail.steps.iter().filter(wanted);
         let all = steps.flat_map(|step| step.attempts.iter().map(move |attempt| (step, attempt)));
-        let parts = all.filter(|(_, attempt)| self.request.attempt == 0 || attempt.number == self.request.attempt);
+        let parts =
+            all.filter(|(_, attempt)| self.request.attempt == 0 || attempt.number == self.request.attempt);
         let parts: Vec<_> = parts
             .map(|(step, attempt)| Part {
                 step: step.name.clone(),

@@ -1,6 +1,7 @@
 //! gRPC: one file per service, and the translation between the domain and the wire.
 
 mod approval;
+mod autorunner;
 mod daemon;
 mod error;
 mod lease;
@@ -11,6 +12,7 @@ mod template;
 mod view;
 
 pub(crate) use approval::Approvals;
+pub(crate) use autorunner::Autorunner;
 pub(crate) use daemon::{Daemon, DaemonFacts};
 pub(crate) use error::status;
 pub(crate) use lease::Leases;

@@ -11,8 +11,8 @@ use tonic::{Request, Response, Status};
 
 use super::error::{from_run, from_start, from_watch, invalid};
 use super::log;
-use super::view::{self, read_time, state_of};
 use super::template;
+use super::view::{self, read_time, state_of};
 
 /// The largest page of a list.
 const LARGEST_PAGE: u32 = 500;
@@ -132,7 +132,12 @@ impl RunService for Runs {
             text => Some(self.resolve(text).await?),
         };
         let events = self.open_events(&request)?;
-        let watch = Watch { engine: self.engine.clone(), run, types: request.types, until_finished: request.until_finished };
+        let watch = Watch {
+            engine: self.engine.clone(),
+            run,
+            types: request.types,
+            until_finished: request.until_finished,
+        };
         Ok(Response::new(self.until_stopped(watch.stream(events))))
     }
 
@@ -208,7 +213,8 @@ struct Watch {
 impl Watch {
     fn wants(&self, event: &engine::Event) -> bool {
         let run = self.run.is_none() || event.run == self.run;
-        run && (self.types.is_empty() || self.types.iter().any(|start| event.kind.starts_with(start.as_str())))
+        run && (self.types.is_empty()
+            || self.types.iter().any(|start| event.kind.starts_with(start.as_str())))
     }
 
     /// Whether the run that is watched is over with this event.
@@ -259,7 +265,8 @@ fn page_token(token: &str) -> Result<Option<RunId>, Status> {
     if token.is_empty() {
         return Ok(None);
     }
-    let id = token.parse().map_err(|_| invalid("INVALID_ID", "the page token is not one that a list gave"))?;
+    let id =
+        token.parse().map_err(|_| invalid("INVALID_ID", "the page token is not one that a list gave"))?;
     Ok(Some(RunId(id)))
 }
 
@@ -270,7 +277,9 @@ fn filter(request: v1::ListRunsRequest) -> Result<Filter, Status> {
         states.push(status.ok_or_else(|| invalid("INVALID_SPEC", "a state to filter by is unknown"))?);
     }
     let time = |time: Option<prost_types::Timestamp>| match time {
-        Some(time) => read_time(time).map(Some).ok_or_else(|| invalid("INVALID_SPEC", "a time is out of range")),
+        Some(time) => {
+            read_time(time).map(Some).ok_or_else(|| invalid("INVALID_SPEC", "a time is out of range"))
+        }
         None => Ok(None),
     };
     Ok(Filter {

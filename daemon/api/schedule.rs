@@ -35,7 +35,8 @@ impl Schedules {
         self.engine.check(&asked.kind, &asked.spec).map_err(from_start)?;
         let trigger = request.trigger.and_then(|trigger| trigger.trigger);
         let trigger = trigger.ok_or_else(|| invalid("INVALID_TRIGGER", "the schedule has no trigger"))?;
-        let options = serde_json::to_vec(&asked.options).map_err(|error| Status::internal(error.to_string()))?;
+        let options =
+            serde_json::to_vec(&asked.options).map_err(|error| Status::internal(error.to_string()))?;
         Ok(NewSchedule {
             name: request.name,
             trigger: self.trigger(trigger)?,
@@ -70,14 +71,15 @@ impl Schedules {
                 let anchor = anchor.map_err(|_| invalid("INVALID_TRIGGER", "the interval is too long"))?;
                 Trigger::Every(Every::new(every, jitter, anchor).map_err(bad)?)
             }
-            v1::trigger::Trigger::At(at) => {
-                Trigger::At(read_time(at).ok_or_else(|| invalid("INVALID_TRIGGER", "the time is out of range"))?)
-            }
+            v1::trigger::Trigger::At(at) => Trigger::At(
+                read_time(at).ok_or_else(|| invalid("INVALID_TRIGGER", "the time is out of range"))?,
+            ),
             v1::trigger::Trigger::Event(event) => {
                 let filter = match event.filter_json.trim() {
                     "" => serde_json::json!({}),
-                    json => serde_json::from_str(json)
-                        .map_err(|error| invalid("INVALID_TRIGGER", format!("the filter is not JSON: {error}")))?,
+                    json => serde_json::from_str(json).map_err(|error| {
+                        invalid("INVALID_TRIGGER", format!("the filter is not JSON: {error}"))
+                    })?,
                 };
                 Trigger::Event { kind: event.kind, filter }
             }
@@ -159,7 +161,10 @@ fn write_trigger(trigger: &Trigger) -> v1::trigger::Trigger {
 
 #[tonic::async_trait]
 impl ScheduleService for Schedules {
-    async fn add_schedule(&self, request: Request<v1::AddScheduleRequest>) -> Result<Response<v1::Schedule>, Status> {
+    async fn add_schedule(
+        &self,
+        request: Request<v1::AddScheduleRequest>,
+    ) -> Result<Response<v1::Schedule>, Status> {
         let request = request.into_inner();
         let replace = request.replace;
         let new = self.read(request).await?;
@@ -188,7 +193,10 @@ impl ScheduleService for Schedules {
         Ok(Response::new(v1::ListSchedulesResponse { schedules: readable.chain(unreadable).collect() }))
     }
 
-    async fn get_schedule(&self, request: Request<v1::GetScheduleRequest>) -> Result<Response<v1::Schedule>, Status> {
+    async fn get_schedule(
+        &self,
+        request: Request<v1::GetScheduleRequest>,
+    ) -> Result<Response<v1::Schedule>, Status> {
         let schedule = self.schedules.show(&request.get_ref().schedule).await.map_err(from_schedule)?;
         Ok(Response::new(self.view(&schedule, UPCOMING)))
     }
@@ -209,9 +217,13 @@ impl ScheduleService for Schedules {
         Ok(Response::new(self.view(&schedule, 0)))
     }
 
-    async fn run_schedule(&self, request: Request<v1::RunScheduleRequest>) -> Result<Response<v1::Run>, Status> {
+    async fn run_schedule(
+        &self,
+        request: Request<v1::RunScheduleRequest>,
+    ) -> Result<Response<v1::Run>, Status> {
         let request_id = Uuid::now_v7().to_string();
-        let run = self.schedules.run_now(&request.get_ref().schedule, &request_id).await.map_err(from_schedule)?;
+        let run =
+            self.schedules.run_now(&request.get_ref().schedule, &request_id).await.map_err(from_schedule)?;
         let run = self.engine.record(RunId(run)).await.map_err(from_run)?;
         Ok(Response::new(view::run(&self.engine, &run)))
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use engine::process::{AtOutputLimit, FirstSignal, Leftovers, OsText, StopLadder};
 use engine::{
-    After, Engine, FailureKind, LeaseKey, OnInterrupt, RetryPolicy, Secret, SecretSource, Start, StartOptions,
-    Status as RunStatus, Variable, Workflow,
+    After, Engine, FailureKind, LeaseKey, OnInterrupt, RetryPolicy, Secret, SecretSource, Start,
+    StartOptions, Status as RunStatus, Variable, Workflow,
 };
 use exec::{Exec, ExecSpec};
 use serde_json::{Value, json};
@@ -29,7 +29,8 @@ pub(super) struct Asked {
 pub(super) async fn read(engine: &Engine, template: Option<v1::RunTemplate>) -> Result<Asked, Status> {
     let template = template.ok_or_else(|| invalid("INVALID_SPEC", "the request has no template"))?;
     let options = read_options(engine, template.options.unwrap_or_default()).await?;
-    let workflow = template.workflow.ok_or_else(|| invalid("INVALID_SPEC", "the template has no workflow"))?;
+    let workflow =
+        template.workflow.ok_or_else(|| invalid("INVALID_SPEC", "the template has no workflow"))?;
     let (kind, spec) = match workflow {
         v1::run_template::Workflow::Exec(exec) => (Exec::KIND.to_owned(), json!(read_exec(exec)?)),
         v1::run_template::Workflow::Autorun(autorun) => {
@@ -57,7 +58,10 @@ fn read_exec(exec: v1::ExecSpec) -> Result<ExecSpec, Status> {
     let mut stop = StopLadder::default();
     if let Some(number) = exec.stop_signal {
         stop.first_signal = exec::first_signal(number).ok_or_else(|| {
-            invalid("INVALID_SPEC", format!("signal {number} cannot be the first of a stop; HUP, INT and TERM can"))
+            invalid(
+                "INVALID_SPEC",
+                format!("signal {number} cannot be the first of a stop; HUP, INT and TERM can"),
+            )
         })?;
     }
     if let Some(grace) = exec.grace {
@@ -81,7 +85,8 @@ pub(super) async fn read_options(engine: &Engine, options: v1::StartOptions) -> 
         let run = engine.resolve(&one.run).await.map_err(from_run)?;
         let mut outcomes = Vec::new();
         for outcome in one.outcomes {
-            let status = v1::RunState::try_from(outcome).ok().and_then(state_of).filter(|status| status.is_ended());
+            let status =
+                v1::RunState::try_from(outcome).ok().and_then(state_of).filter(|status| status.is_ended());
             let text = "an outcome to start after must be succeeded, failed, canceled or interrupted";
             outcomes.push(status.ok_or_else(|| invalid("INVALID_SPEC", text))?);
         }
@@ -116,7 +121,9 @@ fn retry(policy: v1::RetryPolicy) -> Result<RetryPolicy, Status> {
     Ok(RetryPolicy {
         attempts: policy.attempts.max(1),
         backoff: policy.backoff.map_or(Ok(default.backoff), |time| duration("backoff", time))?,
-        max_backoff: policy.max_backoff.map_or(Ok(default.max_backoff), |time| duration("max_backoff", time))?,
+        max_backoff: policy
+            .max_backoff
+            .map_or(Ok(default.max_backoff), |time| duration("max_backoff", time))?,
         on: policy.on.into_iter().map(FailureKind::from).collect(),
     })
 }
@@ -163,7 +170,10 @@ pub(super) fn write(kind: &str, start: &Start) -> v1::RunTemplate {
             once: start.spec["once"].as_bool().unwrap_or_default(),
         })
     } else {
-        v1::run_template::Workflow::Other(v1::JsonSpec { kind: kind.to_owned(), json: start.spec.to_string() })
+        v1::run_template::Workflow::Other(v1::JsonSpec {
+            kind: kind.to_owned(),
+            json: start.spec.to_string(),
+        })
     };
     v1::RunTemplate { workflow: Some(workflow), options: Some(write_options(&start.options)) }
 }

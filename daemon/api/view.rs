@@ -1,7 +1,8 @@
 //! Records of the engine, as the wire shows them.
 
 use engine::{
-    Attempt, Engine, Event, Failure, Heartbeat, LeaseView, Origin, Run, RunDetail, RunState, Status, Step, Usage,
+    Attempt, Engine, Event, Failure, Heartbeat, LeaseView, Origin, Run, RunDetail, RunState, Status, Step,
+    Usage,
 };
 use jiff::Timestamp;
 use spindle_client::v1;

@@ -352,27 +352,20 @@ fn prefixed(path: &str, wrong: Wrong) -> Wrong {
 }
 
 fn unknown_section(name: &Spanned<DeString<'_>>) -> Wrong {
-    match home_of(name.get_ref()) {
-        Some(home) => Wrong::new(name.span(), format!("the key {:?} belongs below [{home}]", name.get_ref())),
-        None => {
-            let known = SECTIONS.iter().map(|section| section.name).chain([HOOKS]);
-            unknown(known, "there is no section", name)
-        }
+    if let Some(home) = home_of(name.get_ref()) {
+        return Wrong::new(name.span(), format!("the key {:?} belongs below [{home}]", name.get_ref()));
     }
+    let known = SECTIONS.iter().map(|section| section.name).chain([HOOKS]);
+    unknown(known, "there is no section", name)
 }
 
 fn unknown_key(section: &Section, name: &Spanned<DeString<'_>>) -> Wrong {
-    match home_of(name.get_ref()) {
-        Some(home) => {
-            let message =
-                format!("the key {:?} belongs below [{home}], not [{}]", name.get_ref(), section.name);
-            Wrong::new(name.span(), message)
-        }
-        None => {
-            let known = section.keys.iter().map(|key| key.name);
-            unknown(known, &format!("[{}] has no key", section.name), name)
-        }
+    if let Some(home) = home_of(name.get_ref()) {
+        let message = format!("the key {:?} belongs below [{home}], not [{}]", name.get_ref(), section.name);
+        return Wrong::new(name.span(), message);
     }
+    let known = section.keys.iter().map(|key| key.name);
+    unknown(known, &format!("[{}] has no key", section.name), name)
 }
 
 /// The section that has this key.

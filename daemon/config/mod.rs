@@ -160,7 +160,8 @@ impl Config {
     /// The Codex CLI as a command line, if one is configured; else each repository's own counts.
     pub(crate) fn codex_binary(&self) -> Option<String> {
         let words = &self.codex.binary.0;
-        (*words != Self::default().codex.binary.0).then(|| shlex::try_join(words.iter().map(String::as_str)).ok())?
+        (*words != Self::default().codex.binary.0)
+            .then(|| shlex::try_join(words.iter().map(String::as_str)).ok())?
     }
 
     /// The keys whose values differ and that a reload does not change, as `section.key`.

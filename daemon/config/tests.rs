@@ -79,7 +79,7 @@ fn every_key_reaches_its_place() {
     assert_eq!(engine.keep_runs_for, Duration::from_secs(5400));
     let store = config.store_options();
     assert_eq!((store.free_space_floor, store.cache_bytes), (1 << 30, 500_000));
-    assert_eq!(config.codex_binary(), ["npx", "--yes", "@openai/codex"]);
+    assert_eq!(config.codex_binary().as_deref(), Some("npx --yes @openai/codex"));
     assert_eq!(config.daemon.log_format, LogFormat::Json);
     assert!(config.power.inhibit_sleep);
 }
@@ -176,7 +176,7 @@ fn everything_that_is_wrong_is_listed_at_once() {
         log_format: None,
     };
     let problems = source.load_from(Some(text), [("SPINDLE_STORE_CACHE".into(), "lots".into())]).unwrap_err();
-    let places: Vec<_> = problems.0.iter().map(|problem| problem.to_string()).collect();
+    let places: Vec<_> = problems.0.iter().map(ToString::to_string).collect();
     assert_eq!(places.len(), 4, "{places:?}");
 }
 
@@ -219,7 +219,7 @@ fn a_variable_wins_over_the_file_and_an_empty_one_does_not() {
 fn the_variable_for_codex_that_scripts_know_wins() {
     let variables = [("SPINDLE_CODEX_BIN", "node /opt/codex.js"), ("SPINDLE_CODEX_BINARY", "other")];
     let config = load("[codex]\nbinary = \"third\"\n", &variables).unwrap().config;
-    assert_eq!(config.codex_binary(), ["node", "/opt/codex.js"]);
+    assert_eq!(config.codex_binary().as_deref(), Some("node /opt/codex.js"));
 }
 
 #[test]

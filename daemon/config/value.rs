@@ -50,6 +50,7 @@ pub(crate) trait Field {
     /// See [`Value::QUOTED`].
     fn is_quoted(&self) -> bool;
     /// See [`Value::form`].
+    #[cfg(test)]
     fn form(&self) -> String;
     /// Reads a value into the place, which stays as it is when the value is wrong.
     fn set(&mut self, node: &Node<'_>) -> Result<(), Wrong>;
@@ -62,6 +63,7 @@ impl<T: Value> Field for T {
         T::QUOTED
     }
 
+    #[cfg(test)]
     fn form(&self) -> String {
         T::form()
     }

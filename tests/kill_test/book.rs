@@ -12,7 +12,9 @@ pub(crate) const END: &str = r#"echo "end $SPINDLE_RUN_ID" >>"$BOOK/$KEY""#;
 
 /// Makes a child tell on itself if somebody else is in the room with it.
 pub(crate) fn alone_in(room: &str) -> String {
-    format!(r#"exec 9>"$BOOK/room-{room}"; flock -n 9 || echo "$KEY is not alone in {room}" >>"$BOOK/{COMPLAINTS}""#)
+    format!(
+        r#"exec 9>"$BOOK/room-{room}"; flock -n 9 || echo "$KEY is not alone in {room}" >>"$BOOK/{COMPLAINTS}""#
+    )
 }
 
 /// Makes a child complain unless a condition of the shell holds.
@@ -40,7 +42,8 @@ impl Book {
         let text = fs::read_to_string(self.0.join(key)).unwrap_or_default();
         let mut runs: BTreeMap<String, Times> = BTreeMap::new();
         for line in text.lines() {
-            let (word, run) = line.split_once(' ').unwrap_or_else(|| panic!("the book of {key} has {line:?}"));
+            let (word, run) =
+                line.split_once(' ').unwrap_or_else(|| panic!("the book of {key} has {line:?}"));
             let times = runs.entry(run.to_owned()).or_default();
             match word {
                 "begin" => times.begun += 1,

@@ -27,7 +27,10 @@ impl fmt::Display for Lives {
         let mut ready = ready.clone();
         ready.sort();
         let (middle, longest) = (ready[ready.len() / 2], ready[ready.len() - 1]);
-        write!(f, "{kills} times SIGKILL, {while_starting} of them while it started, {terminations} times SIGTERM; ")?;
+        write!(
+            f,
+            "{kills} times SIGKILL, {while_starting} of them while it started, {terminations} times SIGTERM; "
+        )?;
         write!(f, "ready again after {middle:.0?} in the middle, {longest:.0?} at the longest")
     }
 }

@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value;
-use spindle_client::v1::{CancelRunRequest, ReadLogRequest, Run, RunState, StartRunRequest};
+use spindle_client::v1::{CancelRunRequest, ReadLogRequest, Run, RunState, RunTemplate, StartRunRequest};
 use spindle_client::{Client, LogReader};
 use tonic::Code;
 
@@ -53,7 +53,10 @@ pub(crate) struct Figures {
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { promised, by_schedules, repeated, shims_killed } = self;
-        write!(f, "{promised} runs acknowledged ({repeated} of them asked for twice), {by_schedules} by schedules, ")?;
+        write!(
+            f,
+            "{promised} runs acknowledged ({repeated} of them asked for twice), {by_schedules} by schedules, "
+        )?;
         write!(f, "{shims_killed} shims killed")
     }
 }
@@ -93,11 +96,16 @@ impl Load {
         self.enough.store(true, Ordering::Relaxed);
     }
 
+    /// Whether nobody is to start anything new.
+    pub(crate) fn has_enough(&self) -> bool {
+        self.enough.load(Ordering::Relaxed)
+    }
+
     /// Starts one thing after the other.
     pub(crate) async fn keep_busy(self: Arc<Self>, number: u32) {
         let mut rng = StdRng::seed_from_u64(self.seed ^ u64::from(number));
         let mut round = 0_u32;
-        while !self.enough.load(Ordering::Relaxed) {
+        while !self.has_enough() {
             round += 1;
             let key = format!("w{number}-{round}");
             if rng.random_ratio(1, 10) {
@@ -155,13 +163,13 @@ impl Load {
     }
 
     /// Starts a run; once this resolves the daemon has promised it.
-    async fn start(&self, key: &str, work: Work, expected: Expected) -> String {
+    pub(crate) async fn start(&self, key: &str, work: impl Into<RunTemplate>, expected: Expected) -> String {
         let run = self.ask(key, work).await.id;
         self.promises.lock().unwrap().push(Promise { key: key.to_owned(), run: run.clone(), expected });
         run
     }
 
-    async fn ask(&self, key: &str, work: Work) -> Run {
+    async fn ask(&self, key: &str, work: impl Into<RunTemplate>) -> Run {
         let request = StartRunRequest { request_id: format!("request-{key}"), template: Some(work.into()) };
         self.client.start_run(request, &mut Nest::patience()).await.unwrap()
     }
@@ -207,7 +215,9 @@ impl Load {
         for Promise { key, run, expected } in promises.iter() {
             let Some(told) = events.runs().get(run) else { panic!("{key}: no event tells of run {run}") };
             assert_eq!(told.name, *key);
-            let [end] = told.ends.as_slice() else { panic!("{key}, run {run}, has these ends: {:?}", told.ends) };
+            let [end] = told.ends.as_slice() else {
+                panic!("{key}, run {run}, has these ends: {:?}", told.ends)
+            };
             assert!(expected.outcomes.contains(&end.as_str()), "{key}, run {run}: {end}, not {expected:?}");
             let written = self.book.read(key);
             assert!(written.keys().all(|other| other == run), "{key} was to be run {run} alone: {written:?}");
@@ -217,7 +227,11 @@ impl Load {
         }
         let by_schedules = self.check_schedules(events);
         assert_eq!(self.book.complaints(), "");
-        assert_eq!(events.runs().len(), promises.len() + by_schedules, "there are runs that nobody asked for");
+        assert_eq!(
+            events.runs().len(),
+            promises.len() + by_schedules,
+            "there are runs that nobody asked for"
+        );
         Figures {
             promised: promises.len(),
             by_schedules,

@@ -12,6 +12,7 @@
 mod book;
 mod killer;
 mod load;
+mod loops;
 #[path = "../nest/mod.rs"]
 mod nest;
 mod plan;
@@ -65,6 +66,7 @@ async fn kill_test_what_was_acknowledged_happens_once_however_often_the_daemon_i
     for number in 0..WORKERS {
         workers.spawn(Arc::clone(&load).keep_busy(number));
     }
+    workers.spawn(Arc::clone(&load).keep_looping());
     let lives = killer::live_and_die(&mut nest, &asked, begun).await;
     load.enough();
     while let Some(worker) = workers.join_next().await {

@@ -75,9 +75,13 @@ impl Plan {
             Self::Short => format!("{BEGIN}; {END}"),
             Self::Long => format!("{BEGIN}; sleep 4; {END}"),
             Self::Failing => format!("{BEGIN}; {END}; exit 7"),
-            Self::Retried => format!(r#"{BEGIN}; test "$(grep -c begin "$BOOK/$KEY")" -ge 3 || exit 1; {END}"#),
+            Self::Retried => {
+                format!(r#"{BEGIN}; test "$(grep -c begin "$BOOK/$KEY")" -ge 3 || exit 1; {END}"#)
+            }
             Self::Late | Self::Canceled | Self::ShimLostHeld => format!("{BEGIN}; sleep 60; {END}"),
-            Self::Noisy => format!("{BEGIN}; for n in $(seq {NOISES}); do seq {NOISE}; sleep 0.3; done; {END}"),
+            Self::Noisy => {
+                format!("{BEGIN}; for n in $(seq {NOISES}); do seq {NOISE}; sleep 0.3; done; {END}")
+            }
             Self::Leased => format!("{}; {BEGIN}; sleep 0.1; {END}", alone_in("gpu")),
             Self::ShimLostResumed => {
                 format!(r#"{BEGIN}; test "$(grep -c begin "$BOOK/$KEY")" -ge 2 || sleep 60; {END}"#)

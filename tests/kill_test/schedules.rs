@@ -28,7 +28,10 @@ pub(crate) async fn add(load: &Load) {
         let request = AddScheduleRequest {
             name: name.to_owned(),
             trigger: Some(Trigger {
-                trigger: Some(trigger::Trigger::Interval(IntervalTrigger { every: Some(every), jitter: None })),
+                trigger: Some(trigger::Trigger::Interval(IntervalTrigger {
+                    every: Some(every),
+                    jitter: None,
+                })),
             }),
             template: Some(load.script(name, &script).into()),
             overlap: overlap.into(),
@@ -63,11 +66,14 @@ impl Load {
             let told = events.runs().iter().filter(|(_, told)| told.name == name);
             for (run, told) in told {
                 total += 1;
-                let [end] = told.ends.as_slice() else { panic!("{name}, run {run}, has these ends: {:?}", told.ends) };
+                let [end] = told.ends.as_slice() else {
+                    panic!("{name}, run {run}, has these ends: {:?}", told.ends)
+                };
                 let times = written.remove(run).unwrap_or_default();
                 // One that is replaced in its last moment may have come to its end all the same.
                 let replaced = overlap == Overlap::Replace && end.starts_with("canceled canceled");
-                let as_told = if replaced { times.ended <= times.begun && times.begun <= 1 } else { times == ONCE };
+                let as_told =
+                    if replaced { times.ended <= times.begun && times.begun <= 1 } else { times == ONCE };
                 assert!(replaced || end == "succeeded 0", "{name}, run {run}: {end}");
                 assert!(as_told, "{name}, run {run}, {end}: {times:?}");
             }

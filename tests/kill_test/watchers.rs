@@ -92,7 +92,11 @@ async fn compare_with_kept(client: &Client, seen: &Events) {
     for seq in oldest..=seen.count() {
         let event = events.next().await.unwrap().unwrap();
         assert_eq!(event.seq, seq);
-        assert_eq!(Some(Events::mark_of(&event)), seen.mark(seq), "{event:?} is not what the watchers have seen");
+        assert_eq!(
+            Some(Events::mark_of(&event)),
+            seen.mark(seq),
+            "{event:?} is not what the watchers have seen"
+        );
     }
 }
 

@@ -23,7 +23,9 @@ pub(super) fn processes_of(root: &Path) -> Vec<Leftover> {
         // One that has gone between two looks reads as empty.
         let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        let ours = [&command, &environment].into_iter().any(|text| text.windows(mark.len()).any(|part| part == mark));
+        let ours = [&command, &environment]
+            .into_iter()
+            .any(|text| text.windows(mark.len()).any(|part| part == mark));
         let command = String::from_utf8_lossy(&command).replace('\0', " ");
         ours.then_some(Leftover { pid, command })
     })

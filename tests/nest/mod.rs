@@ -3,7 +3,7 @@
 //!
 //! Nothing here waits for a fixed time: [`until`] looks at a condition until it holds, or until a deadline has passed.
 
-#![allow(dead_code, reason = "each story needs another part of it")]
+#![allow(dead_code, unused_imports, reason = "each story needs another part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod left;
@@ -300,8 +300,11 @@ impl Nest {
 
     /// What a run wrote.
     pub(crate) async fn output(&self, run: &str, stream: LogStream) -> Vec<u8> {
-        let request =
-            v1::ReadLogRequest { run: run.to_owned(), stream: stream.into(), ..v1::ReadLogRequest::default() };
+        let request = v1::ReadLogRequest {
+            run: run.to_owned(),
+            stream: stream.into(),
+            ..v1::ReadLogRequest::default()
+        };
         let mut reader = LogReader::new(self.client().await, request, Self::patience());
         let mut bytes = Vec::new();
         while let Some(chunk) = reader.next().await.unwrap() {

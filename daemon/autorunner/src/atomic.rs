@@ -21,8 +21,7 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         .permissions(Permissions::from_mode(mode))
         .tempfile_in(dir)?;
     if existed {
-        twin.as_file()
-            .set_permissions(Permissions::from_mode(mode))?;
+        twin.as_file().set_permissions(Permissions::from_mode(mode))?;
     }
     twin.write_all(content)?;
     twin.as_file().sync_all()?;
@@ -63,10 +62,7 @@ mod tests {
         fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
         replace(&path, b"new").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o640
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 

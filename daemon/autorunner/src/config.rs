@@ -148,21 +148,13 @@ impl Default for Codex {
     /// The format's default, which gives Codex the whole machine. [`SEED`] does not.
     fn default() -> Self {
         let args = ["--yolo", "exec", "--sandbox", "danger-full-access"];
-        Self {
-            binary: "codex".into(),
-            args: args.map(str::to_owned).into(),
-            model: None,
-            reasoning: None,
-        }
+        Self { binary: "codex".into(), args: args.map(str::to_owned).into(), model: None, reasoning: None }
     }
 }
 
 impl Default for Prompt {
     fn default() -> Self {
-        Self {
-            prev_run_max_chars: 6000,
-            template: Some(".codex-autorunner/prompt.txt".into()),
-        }
+        Self { prev_run_max_chars: 6000, template: Some(".codex-autorunner/prompt.txt".into()) }
     }
 }
 
@@ -182,20 +174,13 @@ impl Default for Runner {
 
 impl Default for Git {
     fn default() -> Self {
-        Self {
-            auto_commit: false,
-            commit_message_template: "[codex] run #{run_id}".into(),
-        }
+        Self { auto_commit: false, commit_message_template: "[codex] run #{run_id}".into() }
     }
 }
 
 impl Default for Server {
     fn default() -> Self {
-        Self {
-            host: "127.0.0.1".into(),
-            port: 4173,
-            auth_token: None,
-        }
+        Self { host: "127.0.0.1".into(), port: 4173, auth_token: None }
     }
 }
 
@@ -221,8 +206,7 @@ impl Runner {
 impl Git {
     /// The message for one iteration.
     pub fn commit_message(&self, run_id: u64) -> String {
-        self.commit_message_template
-            .replace("{run_id}", &run_id.to_string())
+        self.commit_message_template.replace("{run_id}", &run_id.to_string())
     }
 }
 
@@ -273,10 +257,7 @@ pub enum ConfigError {
 /// Reads the configuration of a repository.
 pub fn load(layout: &Layout) -> Result<Loaded, ConfigError> {
     let path = layout.config();
-    let failed = |source| ConfigError::Read {
-        path: path.clone(),
-        source,
-    };
+    let failed = |source| ConfigError::Read { path: path.clone(), source };
     let file = match File::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -285,13 +266,9 @@ pub fn load(layout: &Layout) -> Result<Loaded, ConfigError> {
         Err(error) => return Err(failed(error)),
     };
     let mut text = String::new();
-    file.take(MAX_BYTES + 1)
-        .read_to_string(&mut text)
-        .map_err(failed)?;
+    file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
     if text.len() as u64 > MAX_BYTES {
-        return Err(failed(io::Error::other(format!(
-            "larger than {MAX_BYTES} bytes"
-        ))));
+        return Err(failed(io::Error::other(format!("larger than {MAX_BYTES} bytes"))));
     }
     let mut loaded = parse(&path, &text)?;
     loaded.warnings.extend(keys::unread_files(layout.root()));
@@ -304,10 +281,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Loaded, ConfigError> {
         path: path.to_path_buf(),
         message: error.without_snippet().to_string(),
     })?;
-    read(&document).map_err(|problems| ConfigError::Invalid {
-        path: path.to_path_buf(),
-        problems,
-    })
+    read(&document).map_err(|problems| ConfigError::Invalid { path: path.to_path_buf(), problems })
 }
 
 fn read(document: &Value) -> Result<Loaded, Vec<Problem>> {
@@ -338,22 +312,15 @@ fn read(document: &Value) -> Result<Loaded, Vec<Problem>> {
         sleep_seconds: section.count("sleep_seconds", default.runner.sleep_seconds),
         stop_after_runs: section.optional_count("stop_after_runs"),
         max_wallclock_seconds: section.optional_count("max_wallclock_seconds"),
-        no_progress_threshold: section.count(
-            "no_progress_threshold",
-            default.runner.no_progress_threshold,
-        ),
-        stop_after_failures: section
-            .positive("stop_after_failures", default.runner.stop_after_failures),
+        no_progress_threshold: section.count("no_progress_threshold", default.runner.no_progress_threshold),
+        stop_after_failures: section.positive("stop_after_failures", default.runner.stop_after_failures),
         iteration_timeout_seconds: section.optional_count("iteration_timeout_seconds"),
         idle_timeout_seconds: section.optional_count("idle_timeout_seconds"),
     };
     let section = tree.section("git");
     let git = Git {
         auto_commit: section.flag("auto_commit", default.git.auto_commit),
-        commit_message_template: section.text(
-            "commit_message_template",
-            default.git.commit_message_template,
-        ),
+        commit_message_template: section.text("commit_message_template", default.git.commit_message_template),
     };
     let section = tree.section("server");
     let server = Server {
@@ -367,14 +334,7 @@ fn read(document: &Value) -> Result<Loaded, Vec<Problem>> {
         return Err(problems);
     }
     Ok(Loaded {
-        config: Config {
-            docs,
-            codex,
-            prompt,
-            runner,
-            git,
-            server,
-        },
+        config: Config { docs, codex, prompt, runner, git, server },
         warnings: keys::judge(document),
     })
 }

@@ -53,11 +53,7 @@ pub struct Report {
 impl Report {
     /// The worst level of all findings.
     pub fn worst(&self) -> Level {
-        self.checks
-            .iter()
-            .map(|check| check.status)
-            .max()
-            .unwrap_or(Level::Ok)
+        self.checks.iter().map(|check| check.status).max().unwrap_or(Level::Ok)
     }
 
     fn ok(&mut self, id: &'static str, message: impl Into<String>) {
@@ -72,20 +68,9 @@ impl Report {
         self.add(id, Level::Error, message, Some(fix));
     }
 
-    fn add(
-        &mut self,
-        id: &'static str,
-        status: Level,
-        message: impl Into<String>,
-        fix: Option<&str>,
-    ) {
+    fn add(&mut self, id: &'static str, status: Level, message: impl Into<String>, fix: Option<&str>) {
         let fix = fix.map(str::to_owned);
-        self.checks.push(Check {
-            id,
-            status,
-            message: message.into(),
-            fix,
-        });
+        self.checks.push(Check { id, status, message: message.into(), fix });
     }
 }
 
@@ -105,18 +90,11 @@ pub fn examine(start: &Path, codex: &dyn CodexProbe) -> Report {
     let repository = match Repository::discover(start) {
         Ok(repository) => repository,
         Err(error) => {
-            report.error(
-                "git",
-                error.to_string(),
-                "run this inside a git repository, or use --repo",
-            );
+            report.error("git", error.to_string(), "run this inside a git repository, or use --repo");
             return report;
         }
     };
-    report.ok(
-        "git",
-        format!("the repository is {}", repository.root().display()),
-    );
+    report.ok("git", format!("the repository is {}", repository.root().display()));
     let layout = repository.layout();
     if let Some(config) = check_config(&mut report, &layout) {
         check_documents(&mut report, &layout, &config);
@@ -177,16 +155,12 @@ fn check_todo(report: &mut Report, list: &TodoList) {
     match list.unclosed {
         Some(Unclosed::Fence(line)) => report.warning(
             "todo",
-            format!(
-                "{counted}; the code fence of line {line} is never closed and hides all behind it"
-            ),
+            format!("{counted}; the code fence of line {line} is never closed and hides all behind it"),
             "close the fence",
         ),
         Some(Unclosed::Comment(line)) => report.warning(
             "todo",
-            format!(
-                "{counted}; the comment of line {line} is never closed and hides all behind it"
-            ),
+            format!("{counted}; the comment of line {line} is never closed and hides all behind it"),
             "close the comment",
         ),
         None if counts.open == 0 => {
@@ -203,11 +177,7 @@ fn check_todo(report: &mut Report, list: &TodoList) {
 fn check_codex(report: &mut Report, settings: &Codex, codex: &dyn CodexProbe) {
     match codex.locate(&settings.binary) {
         Ok(found) => report.ok("binary", found),
-        Err(why) => report.error(
-            "binary",
-            why,
-            "install the Codex CLI, or set codex.binary in config.yml",
-        ),
+        Err(why) => report.error("binary", why, "install the Codex CLI, or set codex.binary in config.yml"),
     }
     match codex.map_args(settings) {
         Ok(found) => report.ok("args", found),
@@ -223,20 +193,14 @@ fn check_lock_and_state(report: &mut Report, layout: &Layout) {
     let assessment = match lock::assess(&layout.lock()) {
         Ok(assessment) => Some(assessment),
         Err(error) => {
-            report.error(
-                "lock",
-                error.to_string(),
-                "check the permissions of the file",
-            );
+            report.error("lock", error.to_string(), "check the permissions of the file");
             None
         }
     };
     match &assessment {
         Some(Assessment::Free) => report.ok("lock", "no loop runs"),
         Some(Assessment::Held { holder, .. }) => {
-            let holder = holder
-                .as_ref()
-                .map_or_else(|| "a process".to_owned(), ToString::to_string);
+            let holder = holder.as_ref().map_or_else(|| "a process".to_owned(), ToString::to_string);
             report.ok("lock", format!("a loop runs, owned by {holder}"));
         }
         Some(Assessment::Stale { reason, .. }) => report.warning(
@@ -247,11 +211,7 @@ fn check_lock_and_state(report: &mut Report, layout: &Layout) {
         None => {}
     }
     match State::load(&layout.state()) {
-        Err(error) => report.error(
-            "state",
-            error.to_string(),
-            "repair the file, or move it away",
-        ),
+        Err(error) => report.error("state", error.to_string(), "repair the file, or move it away"),
         Ok(state) => check_state(report, &state, assessment.as_ref()),
     }
 }
@@ -269,10 +229,7 @@ fn check_state(report: &mut Report, state: &State, lock: Option<&Assessment>) {
         ),
         (Status::Running, Some(Some(pid))) if state.runner_pid != Some(pid) => report.warning(
             "state",
-            format!(
-                "state.json and the lock name different owners ({:?} and {pid})",
-                state.runner_pid
-            ),
+            format!("state.json and the lock name different owners ({:?} and {pid})", state.runner_pid),
             "stop the loop, then start it again",
         ),
         _ => report.ok("state", "state.json is consistent"),
@@ -287,10 +244,7 @@ fn check_leftovers(report: &mut Report, layout: &Layout) {
     for path in leftovers {
         report.warning(
             "leftovers",
-            format!(
-                "{} was left behind by a write that never finished",
-                path.display()
-            ),
+            format!("{} was left behind by a write that never finished", path.display()),
             "delete it, unless you miss something that it holds",
         );
     }
@@ -316,9 +270,7 @@ fn leftovers(dir: &Path) -> Vec<PathBuf> {
 }
 
 fn lies_outside(document: &Path, root: &Path) -> bool {
-    document
-        .canonicalize()
-        .is_ok_and(|real| !real.starts_with(root))
+    document.canonicalize().is_ok_and(|real| !real.starts_with(root))
 }
 
 #[cfg(test)]

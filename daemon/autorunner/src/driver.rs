@@ -17,6 +17,12 @@ const PROBE_LIMIT: Duration = Duration::from_secs(20);
 /// The variable that names the Codex command, whatever `config.yml` says. May hold several words.
 pub const BINARY_VARIABLE: &str = "SPINDLE_CODEX_BIN";
 
+/// Words as one command line that [`Binary::locate`] splits into the same words. Words with a NUL, which no program
+/// can be given, make none.
+pub fn command_line<'a>(words: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    shlex::try_join(words).ok()
+}
+
 /// What `codex.args`, `codex.model` and `codex.reasoning` mean, or one line for each fault.
 pub fn settings(codex: &config::Codex) -> Result<Settings, Vec<String>> {
     let mut settings = Settings::parse_args(&codex.args)
@@ -49,13 +55,15 @@ impl FoundCodex {
         environment: &[(OsString, OsString)],
         cwd: &Path,
     ) -> Result<Self, LocateError> {
-        let search_path = environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
+        let search_path =
+            environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
         let binary = Binary::locate(command, search_path, cwd)?;
         if let Some(known) = known.filter(|known| known.binary == binary) {
             return Ok(known.clone());
         }
         let asked = binary.version(cwd, environment.iter().map(|(name, value)| (name, value)), PROBE_LIMIT);
-        let version = asked.inspect_err(|error| tracing::warn!(%error, "Codex did not tell its version")).ok();
+        let version =
+            asked.inspect_err(|error| tracing::warn!(%error, "Codex did not tell its version")).ok();
         Ok(Self { binary, version })
     }
 }
@@ -92,7 +100,8 @@ impl CodexProbe for Probe {
     fn map_args(&self, codex: &config::Codex) -> Result<String, Vec<String>> {
         let settings = settings(codex)?;
         let sandbox = settings.sandbox.mode().unwrap_or("none at all");
-        let danger = if settings.sandbox.is_unlimited() { " (Codex may do anything that you can)" } else { "" };
+        let danger =
+            if settings.sandbox.is_unlimited() { " (Codex may do anything that you can)" } else { "" };
         Ok(format!("codex.args is understood; the sandbox is {sandbox}{danger}"))
     }
 }

@@ -97,9 +97,7 @@ pub enum GitError {
         limit: Duration,
     },
     /// A document lies outside of the repository and cannot be committed to it.
-    #[error(
-        "{document} lies outside of the repository {root}; git.auto_commit cannot work with it"
-    )]
+    #[error("{document} lies outside of the repository {root}; git.auto_commit cannot work with it")]
     DocumentOutside {
         /// The document.
         document: PathBuf,
@@ -117,11 +115,7 @@ struct Output {
 impl Git {
     /// git in the repository with this root (a real path).
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self {
-            root: root.into(),
-            env: None,
-            time_limit: Duration::from_secs(120),
-        }
+        Self { root: root.into(), env: None, time_limit: Duration::from_secs(120) }
     }
 
     /// Uses this environment instead of that of the process: a daemon's is not that of the person
@@ -164,17 +158,11 @@ impl Git {
             // A path is a path, whatever characters it has.
             self.succeed_with(&["--literal-pathspecs", "add", "--"], &wanted)?;
         }
-        if self
-            .run(&["diff", "--cached", "--quiet"], &[])?
-            .status
-            .success()
-        {
+        if self.run(&["diff", "--cached", "--quiet"], &[])?.status.success() {
             return Ok(CommitOutcome::NothingToCommit { ignored });
         }
         self.succeed(&["commit", "--quiet", "-m", message, "-m", &trailer])?;
-        Ok(CommitOutcome::Committed {
-            commit: self.head()?.unwrap_or_default(),
-        })
+        Ok(CommitOutcome::Committed { commit: self.head()?.unwrap_or_default() })
     }
 
     /// The name of the current commit; `None` before the first one.
@@ -192,10 +180,7 @@ impl Git {
         let log = String::from_utf8_lossy(&log);
         Ok(log.split('\0').find_map(|entry| {
             let (commit, message) = entry.trim_start().split_once('\n')?;
-            message
-                .lines()
-                .any(|line| line == trailer)
-                .then(|| commit.to_owned())
+            message.lines().any(|line| line == trailer).then(|| commit.to_owned())
         }))
     }
 
@@ -249,21 +234,15 @@ impl Git {
 
     fn succeed_with(&self, args: &[&str], paths: &[PathBuf]) -> Result<Vec<u8>, GitError> {
         let output = self.run(args, paths)?;
-        if output.status.success() {
-            Ok(output.stdout)
-        } else {
-            Err(failed(subcommand(args), output))
-        }
+        if output.status.success() { Ok(output.stdout) } else { Err(failed(subcommand(args), output)) }
     }
 
     fn run(&self, args: &[&str], paths: &[PathBuf]) -> Result<Output, GitError> {
         let name = subcommand(args).to_owned();
         let mut command = self.command();
         command.args(args).args(paths);
-        let io_error = |source| GitError::Io {
-            action: format!("run `git {name}` in {}", self.root.display()),
-            source,
-        };
+        let io_error =
+            |source| GitError::Io { action: format!("run `git {name}` in {}", self.root.display()), source };
         let mut child = command.spawn().map_err(io_error)?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         // Both pipes are drained while we wait: a full one would stop git.
@@ -272,30 +251,18 @@ impl Git {
             let stderr = scope.spawn(|| drain(stderr));
             let status = wait_or_kill(&mut child, self.time_limit);
             let lost = || io::Error::other("a reader ended unexpectedly");
-            Ok(status?.zip(Some((
-                stdout.join().map_err(|_| lost())??,
-                stderr.join().map_err(|_| lost())??,
-            ))))
+            Ok(status?.zip(Some((stdout.join().map_err(|_| lost())??, stderr.join().map_err(|_| lost())??))))
         });
         match finished.map_err(io_error)? {
-            Some((status, (stdout, stderr))) => Ok(Output {
-                status,
-                stdout,
-                stderr,
-            }),
-            None => Err(GitError::TimedOut {
-                command: name,
-                limit: self.time_limit,
-            }),
+            Some((status, (stdout, stderr))) => Ok(Output { status, stdout, stderr }),
+            None => Err(GitError::TimedOut { command: name, limit: self.time_limit }),
         }
     }
 
     fn command(&self) -> Command {
         let mut command = Command::new("git");
         if let Some(env) = &self.env {
-            command
-                .env_clear()
-                .envs(env.iter().map(|(name, value)| (name, value)));
+            command.env_clear().envs(env.iter().map(|(name, value)| (name, value)));
         }
         for name in REPOSITORY_VARIABLES {
             command.env_remove(name);
@@ -314,10 +281,7 @@ impl Git {
 
 /// The word that names the command, for messages: the first that is no option.
 fn subcommand<'a>(args: &[&'a str]) -> &'a str {
-    args.iter()
-        .find(|arg| !arg.starts_with('-'))
-        .copied()
-        .unwrap_or_default()
+    args.iter().find(|arg| !arg.starts_with('-')).copied().unwrap_or_default()
 }
 
 fn drain(pipe: Option<impl Read>) -> io::Result<Vec<u8>> {
@@ -349,17 +313,9 @@ fn wait_or_kill(child: &mut Child, limit: Duration) -> io::Result<Option<ExitSta
 }
 
 fn failed(command: &str, output: Output) -> GitError {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = output;
+    let Output { status, stdout, stderr } = output;
     // Some refusals ("nothing to commit", a hook) are told on standard output.
-    let message = if stderr.trim_ascii().is_empty() {
-        stdout
-    } else {
-        stderr
-    };
+    let message = if stderr.trim_ascii().is_empty() { stdout } else { stderr };
     GitError::Failed {
         command: command.to_owned(),
         status,

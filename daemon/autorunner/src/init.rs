@@ -134,11 +134,7 @@ pub fn init(start: &Path, options: InitOptions, now: Timestamp) -> Result<InitRe
         other => (other?, false),
     };
     let files = seed(&repository.layout(), options.force, now)?;
-    Ok(InitReport {
-        root: repository.root().to_path_buf(),
-        made_repository,
-        files,
-    })
+    Ok(InitReport { root: repository.root().to_path_buf(), made_repository, files })
 }
 
 fn seed(layout: &Layout, force: bool, now: Timestamp) -> Result<Vec<SeededFile>, InitError> {
@@ -164,22 +160,11 @@ fn seed(layout: &Layout, force: bool, now: Timestamp) -> Result<Vec<SeededFile>,
         (progress, PROGRESS),
         (opinions, OPINIONS),
     ];
-    seeds
-        .into_iter()
-        .map(|(path, content)| seed_file(path, content, force, now))
-        .collect()
+    seeds.into_iter().map(|(path, content)| seed_file(path, content, force, now)).collect()
 }
 
-fn seed_file(
-    path: PathBuf,
-    content: &str,
-    force: bool,
-    now: Timestamp,
-) -> Result<SeededFile, InitError> {
-    let failed = |source| InitError::Write {
-        path: path.clone(),
-        source,
-    };
+fn seed_file(path: PathBuf, content: &str, force: bool, now: Timestamp) -> Result<SeededFile, InitError> {
+    let failed = |source| InitError::Write { path: path.clone(), source };
     let outcome = match fs::read(&path) {
         Ok(old) if !force || old == content.as_bytes() => SeedOutcome::Kept,
         Ok(old) => {
@@ -207,11 +192,7 @@ fn back_up(path: &Path, content: &[u8], now: Timestamp) -> io::Result<PathBuf> {
             name.push(format!("-{attempt}"));
         }
         let backup = path.with_file_name(name);
-        match fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&backup)
-        {
+        match fs::OpenOptions::new().write(true).create_new(true).open(&backup) {
             Ok(mut file) => {
                 io::Write::write_all(&mut file, content)?;
                 file.sync_all()?;
@@ -225,10 +206,7 @@ fn back_up(path: &Path, content: &[u8], now: Timestamp) -> io::Result<PathBuf> {
 }
 
 fn create_dir(path: &Path) -> Result<(), InitError> {
-    fs::create_dir_all(path).map_err(|source| InitError::Write {
-        path: path.to_path_buf(),
-        source,
-    })
+    fs::create_dir_all(path).map_err(|source| InitError::Write { path: path.to_path_buf(), source })
 }
 
 #[cfg(test)]
@@ -250,15 +228,7 @@ mod tests {
     }
 
     fn run(start: &Path, force: bool) -> InitReport {
-        init(
-            start,
-            InitOptions {
-                force,
-                git_init: false,
-            },
-            now(),
-        )
-        .unwrap()
+        init(start, InitOptions { force, git_init: false }, now()).unwrap()
     }
 
     #[test]
@@ -266,20 +236,11 @@ mod tests {
         let (_dir, root) = repository();
         fs::create_dir_all(root.join("src/deep")).unwrap();
         let report = run(&root.join("src/deep"), false);
-        assert_eq!(
-            (report.root.as_path(), report.made_repository),
-            (root.as_path(), false)
-        );
+        assert_eq!((report.root.as_path(), report.made_repository), (root.as_path(), false));
         let names: Vec<&str> = report
             .files
             .iter()
-            .map(|file| {
-                file.path
-                    .strip_prefix(root.join(".codex-autorunner"))
-                    .unwrap()
-                    .to_str()
-                    .unwrap()
-            })
+            .map(|file| file.path.strip_prefix(root.join(".codex-autorunner")).unwrap().to_str().unwrap())
             .collect();
         assert_eq!(
             names,
@@ -293,12 +254,7 @@ mod tests {
                 "OPINIONS.md"
             ]
         );
-        assert!(
-            report
-                .files
-                .iter()
-                .all(|file| file.outcome == SeedOutcome::Created)
-        );
+        assert!(report.files.iter().all(|file| file.outcome == SeedOutcome::Created));
 
         let layout = Layout::of_root(&root);
         assert_eq!(config::load(&layout).unwrap().warnings, []);
@@ -306,10 +262,7 @@ mod tests {
         assert_eq!(fs::read(layout.log()).unwrap(), b"");
         let todo = TodoList::parse(&fs::read(layout.dir().join("TODO.md")).unwrap());
         assert_eq!(todo.fingerprint(), Fingerprint { open: 2, done: 1 });
-        assert_eq!(
-            fs::read_to_string(layout.dir().join("PROGRESS.md")).unwrap(),
-            "# Progress\n\n"
-        );
+        assert_eq!(fs::read_to_string(layout.dir().join("PROGRESS.md")).unwrap(), "# Progress\n\n");
     }
 
     #[test]
@@ -319,17 +272,11 @@ mod tests {
         fs::write(root.join(".codex-autorunner/TODO.md"), "mine").unwrap();
         fs::remove_file(root.join(".codex-autorunner/OPINIONS.md")).unwrap();
         let report = run(&root, false);
-        let created: Vec<&SeededFile> = report
-            .files
-            .iter()
-            .filter(|file| file.outcome != SeedOutcome::Kept)
-            .collect();
+        let created: Vec<&SeededFile> =
+            report.files.iter().filter(|file| file.outcome != SeedOutcome::Kept).collect();
         assert_eq!(created.len(), 1);
         assert!(created[0].path.ends_with("OPINIONS.md"));
-        assert_eq!(
-            fs::read_to_string(root.join(".codex-autorunner/TODO.md")).unwrap(),
-            "mine"
-        );
+        assert_eq!(fs::read_to_string(root.join(".codex-autorunner/TODO.md")).unwrap(), "mine");
     }
 
     #[test]
@@ -337,25 +284,16 @@ mod tests {
         let (_dir, root) = repository();
         run(&root, false);
         let todo = root.join(".codex-autorunner/TODO.md");
-        for (text, backup) in [
-            ("first", "TODO.md.bak-20251209T100001Z"),
-            ("second", "TODO.md.bak-20251209T100001Z-1"),
-        ] {
+        for (text, backup) in
+            [("first", "TODO.md.bak-20251209T100001Z"), ("second", "TODO.md.bak-20251209T100001Z-1")]
+        {
             fs::write(&todo, text).unwrap();
             let report = run(&root, true);
-            let replaced: Vec<&SeededFile> = report
-                .files
-                .iter()
-                .filter(|file| file.outcome != SeedOutcome::Kept)
-                .collect();
+            let replaced: Vec<&SeededFile> =
+                report.files.iter().filter(|file| file.outcome != SeedOutcome::Kept).collect();
             let backup = todo.with_file_name(backup);
             assert_eq!(replaced.len(), 1, "only what differs is replaced");
-            assert_eq!(
-                replaced[0].outcome,
-                SeedOutcome::Replaced {
-                    backup: backup.clone()
-                }
-            );
+            assert_eq!(replaced[0].outcome, SeedOutcome::Replaced { backup: backup.clone() });
             assert_eq!(fs::read_to_string(backup).unwrap(), text);
             assert_eq!(fs::read_to_string(&todo).unwrap(), TODO);
         }
@@ -365,16 +303,9 @@ mod tests {
     fn documents_are_seeded_where_the_configuration_says() {
         let (_dir, root) = repository();
         fs::create_dir(root.join(".codex-autorunner")).unwrap();
-        fs::write(
-            root.join(".codex-autorunner/config.yml"),
-            "docs: {todo: docs/plan/TODO.md}\n",
-        )
-        .unwrap();
+        fs::write(root.join(".codex-autorunner/config.yml"), "docs: {todo: docs/plan/TODO.md}\n").unwrap();
         run(&root, false);
-        assert_eq!(
-            fs::read_to_string(root.join("docs/plan/TODO.md")).unwrap(),
-            TODO
-        );
+        assert_eq!(fs::read_to_string(root.join("docs/plan/TODO.md")).unwrap(), TODO);
         assert!(!root.join(".codex-autorunner/TODO.md").exists());
     }
 
@@ -383,17 +314,9 @@ mod tests {
         let (_dir, root) = repository();
         fs::create_dir(root.join(".codex-autorunner")).unwrap();
         fs::write(root.join(".codex-autorunner/config.yml"), "docs: 5").unwrap();
-        let error = init(&root, InitOptions::default(), now())
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("docs: expected a mapping") && error.contains("--force"),
-            "{error}"
-        );
-        assert!(matches!(
-            run(&root, true).files[0].outcome,
-            SeedOutcome::Replaced { .. }
-        ));
+        let error = init(&root, InitOptions::default(), now()).unwrap_err().to_string();
+        assert!(error.contains("docs: expected a mapping") && error.contains("--force"), "{error}");
+        assert!(matches!(run(&root, true).files[0].outcome, SeedOutcome::Replaced { .. }));
     }
 
     #[test]
@@ -402,14 +325,7 @@ mod tests {
         run(&root, false);
         let lock = root.join(".codex-autorunner/lock");
         let _held = OwnedLock::acquire(&lock, &LockRecord::of_this_process(now())).unwrap();
-        let forced = init(
-            &root,
-            InitOptions {
-                force: true,
-                git_init: false,
-            },
-            now(),
-        );
+        let forced = init(&root, InitOptions { force: true, git_init: false }, now());
         assert!(matches!(forced, Err(InitError::LoopActive { .. })));
         run(&root, false);
     }
@@ -417,11 +333,7 @@ mod tests {
     #[test]
     fn outside_of_a_repository_nothing_is_written() {
         let error = init(Path::new("/"), InitOptions::default(), now()).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("Could not find .git directory")
-        );
+        assert!(error.to_string().starts_with("Could not find .git directory"));
         assert!(!Path::new("/.codex-autorunner").exists());
     }
 }

@@ -107,10 +107,9 @@ impl Mailbox {
     pub fn stop_request(&self) -> io::Result<Option<StopRequest>> {
         let path = self.stop_path();
         match read_json(&path) {
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Some(StopRequest {
-                by: format!("the file {}", path.display()),
-                at: String::new(),
-            })),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Ok(Some(StopRequest { by: format!("the file {}", path.display()), at: String::new() }))
+            }
             other => other,
         }
     }
@@ -120,10 +119,7 @@ impl Mailbox {
         if self.stop_path().exists() {
             return Ok(());
         }
-        let request = StopRequest {
-            by: by.to_owned(),
-            at: format_time(now),
-        };
+        let request = StopRequest { by: by.to_owned(), at: format_time(now) };
         write_json(&self.stop_path(), &request)
     }
 
@@ -211,18 +207,9 @@ impl fmt::Display for Farewell {
 }
 
 fn keep(args: impl IntoIterator<Item = OsString>) -> Result<Released, KeeperError> {
-    let Arguments {
-        layout,
-        run,
-        mailbox,
-    } = Arguments::parse(args).ok_or(KeeperError::Usage)?;
+    let Arguments { layout, run, mailbox } = Arguments::parse(args).ok_or(KeeperError::Usage)?;
     let report = |status: KeeperStatus| {
-        mailbox
-            .report(&status)
-            .map_err(|source| KeeperError::Mailbox {
-                dir: mailbox.dir.clone(),
-                source,
-            })
+        mailbox.report(&status).map_err(|source| KeeperError::Mailbox { dir: mailbox.dir.clone(), source })
     };
 
     // Before the pid becomes public, so that no signal to it can be lost or deadly.
@@ -235,9 +222,7 @@ fn keep(args: impl IntoIterator<Item = OsString>) -> Result<Released, KeeperErro
     let mut lock = match OwnedLock::acquire(&layout.lock(), &record) {
         Ok(lock) => lock,
         Err(error) => {
-            report(KeeperStatus::Refused {
-                message: error.to_string(),
-            })?;
+            report(KeeperStatus::Refused { message: error.to_string() })?;
             return Err(error.into());
         }
     };
@@ -246,11 +231,7 @@ fn keep(args: impl IntoIterator<Item = OsString>) -> Result<Released, KeeperErro
         lock.release()?;
         return Err(error);
     }
-    println!(
-        "process {} holds {} for run {run}",
-        record.pid,
-        layout.lock().display()
-    );
+    println!("process {} holds {} for run {run}", record.pid, layout.lock().display());
 
     loop {
         let stop_asked_by = match sleeper.sleep().map_err(KeeperError::Signals)? {
@@ -267,8 +248,7 @@ fn keep(args: impl IntoIterator<Item = OsString>) -> Result<Released, KeeperErro
                     continue;
                 }
                 Ok(Presence::TakenOver(holder)) => {
-                    let holder =
-                        holder.map_or_else(|| "somebody".to_owned(), |holder| holder.to_string());
+                    let holder = holder.map_or_else(|| "somebody".to_owned(), |holder| holder.to_string());
                     format!("another autorunner, which took the lock over ({holder})")
                 }
                 Err(error) => {
@@ -298,12 +278,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mailbox = Mailbox::new(dir.path());
         assert_eq!(mailbox.stop_request().unwrap(), None);
-        mailbox
-            .request_stop("SIGTERM to the keeper", Timestamp::UNIX_EPOCH)
-            .unwrap();
-        mailbox
-            .request_stop("somebody else", Timestamp::now())
-            .unwrap();
+        mailbox.request_stop("SIGTERM to the keeper", Timestamp::UNIX_EPOCH).unwrap();
+        mailbox.request_stop("somebody else", Timestamp::now()).unwrap();
         let request = mailbox.stop_request().unwrap().unwrap();
         assert_eq!(request.by, "SIGTERM to the keeper");
         assert_eq!(request.at, "1970-01-01T00:00:00Z");

@@ -171,25 +171,16 @@ impl OwnedLock {
                 Assessment::Free => {}
                 Assessment::Stale { .. } => remove(path)?,
                 Assessment::Held { holder, evidence } => {
-                    return Err(LockError::Held {
-                        path: path.to_path_buf(),
-                        holder,
-                        evidence,
-                    });
+                    return Err(LockError::Held { path: path.to_path_buf(), holder, evidence });
                 }
             }
             attempt += 1;
             match publish(path, &line) {
                 Ok(file) => {
-                    return Ok(Self {
-                        path: path.to_path_buf(),
-                        line,
-                        file,
-                    });
+                    return Ok(Self { path: path.to_path_buf(), line, file });
                 }
                 // Another tool, which does not know the guard, was faster: judge again.
-                Err(error)
-                    if error.kind() == io::ErrorKind::AlreadyExists && attempt < ATTEMPTS => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < ATTEMPTS => {}
                 Err(source) => return Err(failed("create", path, source)),
             }
         }
@@ -198,10 +189,7 @@ impl OwnedLock {
     /// Looks whether the file is still in its place, and puts it back if somebody removed it.
     pub fn keep_in_place(&mut self) -> Result<Presence, LockError> {
         let _guard = guard(&self.path)?;
-        match self
-            .is_ours()
-            .map_err(|source| failed("read", &self.path, source))?
-        {
+        match self.is_ours().map_err(|source| failed("read", &self.path, source))? {
             Some(true) => return Ok(Presence::InPlace),
             // Rewritten where it stands, as `run --force` does: our own OS lock must not be taken
             // for that of the new owner.
@@ -220,18 +208,14 @@ impl OwnedLock {
             },
             None => {}
         }
-        self.file = publish(&self.path, &self.line)
-            .map_err(|source| failed("create", &self.path, source))?;
+        self.file = publish(&self.path, &self.line).map_err(|source| failed("create", &self.path, source))?;
         Ok(Presence::Restored)
     }
 
     /// Gives the lock back.
     pub fn release(self) -> Result<Released, LockError> {
         let _guard = guard(&self.path)?;
-        match self
-            .is_ours()
-            .map_err(|source| failed("read", &self.path, source))?
-        {
+        match self.is_ours().map_err(|source| failed("read", &self.path, source))? {
             None => Ok(Released::Gone),
             Some(false) => Ok(Released::NotOurs),
             Some(true) => remove(&self.path).map(|()| Released::Removed),
@@ -242,8 +226,7 @@ impl OwnedLock {
     fn is_ours(&self) -> io::Result<Option<bool>> {
         match File::open(&self.path) {
             Ok(found) => Ok(Some(
-                identity(&found)? == identity(&self.file)?
-                    && content(&found)? == self.line.as_bytes(),
+                identity(&found)? == identity(&self.file)? && content(&found)? == self.line.as_bytes(),
             )),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -280,61 +263,37 @@ fn judge(path: &Path) -> io::Result<Assessment> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Assessment::Free),
         Err(error) => return Err(error),
     };
-    let written = file
-        .metadata()?
-        .modified()
-        .ok()
-        .and_then(|at| Timestamp::try_from(at).ok());
+    let written = file.metadata()?.modified().ok().and_then(|at| Timestamp::try_from(at).ok());
     let record = LockRecord::parse(&content(&file)?);
     if is_os_locked(file)? {
-        return Ok(Assessment::Held {
-            holder: record.ok(),
-            evidence: Evidence::OsLock,
-        });
+        return Ok(Assessment::Held { holder: record.ok(), evidence: Evidence::OsLock });
     }
     let record = match record {
         Ok(record) => record,
         Err(NoRecord::Empty) => {
-            return Ok(Assessment::Stale {
-                holder: None,
-                reason: StaleReason::Empty,
-            });
+            return Ok(Assessment::Stale { holder: None, reason: StaleReason::Empty });
         }
         Err(NoRecord::Garbage) => {
-            return Ok(Assessment::Stale {
-                holder: None,
-                reason: StaleReason::Garbage,
-            });
+            return Ok(Assessment::Stale { holder: None, reason: StaleReason::Garbage });
         }
     };
     if record.host.is_some() && record.host != own_host() {
-        return Ok(Assessment::Held {
-            holder: Some(record),
-            evidence: Evidence::OtherHost,
-        });
+        return Ok(Assessment::Held { holder: Some(record), evidence: Evidence::OtherHost });
     }
     Ok(match process_table::look_up(record.pid) {
-        ProcessState::Gone => Assessment::Stale {
-            holder: Some(record),
-            reason: StaleReason::ProcessGone,
-        },
+        ProcessState::Gone => Assessment::Stale { holder: Some(record), reason: StaleReason::ProcessGone },
         // The bare form has no time of its own; that of the file stands in.
-        ProcessState::Alive {
-            started: Some(started),
-        } if record
-            .started_at
-            .or(written)
-            .is_some_and(|locked| started.duration_since(locked) > START_SLACK) =>
+        ProcessState::Alive { started: Some(started) }
+            if record
+                .started_at
+                .or(written)
+                .is_some_and(|locked| started.duration_since(locked) > START_SLACK) =>
         {
-            Assessment::Stale {
-                holder: Some(record),
-                reason: StaleReason::PidReused,
-            }
+            Assessment::Stale { holder: Some(record), reason: StaleReason::PidReused }
         }
-        ProcessState::Alive { .. } => Assessment::Held {
-            holder: Some(record),
-            evidence: Evidence::ProcessAlive,
-        },
+        ProcessState::Alive { .. } => {
+            Assessment::Held { holder: Some(record), evidence: Evidence::ProcessAlive }
+        }
     })
 }
 
@@ -394,11 +353,7 @@ fn remove(path: &Path) -> Result<(), LockError> {
 }
 
 fn failed(action: &'static str, path: &Path, source: io::Error) -> LockError {
-    LockError::Io {
-        action,
-        path: path.to_path_buf(),
-        source,
-    }
+    LockError::Io { action, path: path.to_path_buf(), source }
 }
 
 #[cfg(test)]

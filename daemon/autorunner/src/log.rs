@@ -17,6 +17,7 @@
 //! Every line of output carries a prefix and control characters are shown escaped, so output can never
 //! forge a marker, not even for a reader that splits lines at exotic separators.
 
+mod follow;
 mod reader;
 mod writer;
 
@@ -24,6 +25,7 @@ use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
 
+pub use follow::{LogStream, Part};
 pub use reader::{Block, BlockSummary, DEFAULT_MAX_BYTES, block, runs, tail};
 pub use writer::{BlockWriter, Recovery, position, recover};
 
@@ -72,19 +74,12 @@ impl Marker {
     fn parse(line: &[u8]) -> Option<Self> {
         let line = std::str::from_utf8(line).ok()?;
         let body = line.strip_suffix('\r').unwrap_or(line);
-        let (run, what) = body
-            .strip_prefix("=== run ")?
-            .strip_suffix(" ===")?
-            .split_once(' ')?;
+        let (run, what) = body.strip_prefix("=== run ")?.strip_suffix(" ===")?.split_once(' ')?;
         let run = run.parse().ok()?;
         if what == "start" {
             return Some(Self::Start { run });
         }
-        let code = what
-            .strip_prefix("end (code ")?
-            .strip_suffix(')')?
-            .parse()
-            .ok()?;
+        let code = what.strip_prefix("end (code ")?.strip_suffix(')')?.parse().ok()?;
         Some(Self::End { run, code })
     }
 

@@ -57,11 +57,7 @@ fn details(pid: i32) -> ProcessState {
 #[cfg(target_os = "linux")]
 fn boot_time() -> Option<i64> {
     let stat = std::fs::read_to_string("/proc/stat").ok()?;
-    stat.lines()
-        .find_map(|line| line.strip_prefix("btime "))?
-        .trim()
-        .parse()
-        .ok()
+    stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
 }
 
 /// Elsewhere only the existence is known.
@@ -78,9 +74,7 @@ mod tests {
 
     #[test]
     fn this_process_is_alive_and_started_before_now() {
-        let ProcessState::Alive { started } = look_up(std::process::id()) else {
-            panic!("not alive")
-        };
+        let ProcessState::Alive { started } = look_up(std::process::id()) else { panic!("not alive") };
         if cfg!(target_os = "linux") {
             let age = Timestamp::now().as_second() - started.unwrap().as_second();
             assert!((-2..24 * 3600).contains(&age), "{age} s");

@@ -101,30 +101,18 @@ impl Document {
     /// Reads a document. A missing one is empty; invalid UTF-8 is replaced; one that is larger than
     /// [`MAX_DOCUMENT_BYTES`] is cut, with a line that says so.
     pub fn read(root: &Path, path: &Path) -> Result<Self, PromptError> {
-        let shown = path
-            .strip_prefix(root)
-            .unwrap_or(path)
-            .display()
-            .to_string();
-        let failed = |source| PromptError::Read {
-            path: path.to_path_buf(),
-            source,
-        };
+        let shown = path.strip_prefix(root).unwrap_or(path).display().to_string();
+        let failed = |source| PromptError::Read { path: path.to_path_buf(), source };
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Self {
-                    path: shown,
-                    text: String::new(),
-                });
+                return Ok(Self { path: shown, text: String::new() });
             }
             Err(error) => return Err(failed(error)),
         };
         let size = file.metadata().map_err(failed)?.len();
         let mut bytes = Vec::new();
-        file.take(MAX_DOCUMENT_BYTES as u64)
-            .read_to_end(&mut bytes)
-            .map_err(failed)?;
+        file.take(MAX_DOCUMENT_BYTES as u64).read_to_end(&mut bytes).map_err(failed)?;
         let mut text = String::from_utf8_lossy(&bytes).into_owned();
         if size > bytes.len() as u64 {
             let left_out = size - bytes.len() as u64;
@@ -139,14 +127,11 @@ impl Document {
 
 /// Reads the repository's own template; `None` if there is none.
 pub fn read_template(path: &Path) -> Result<Option<String>, PromptError> {
-    let failed = |source| PromptError::Read {
-        path: path.to_path_buf(),
-        source,
-    };
+    let failed = |source| PromptError::Read { path: path.to_path_buf(), source };
     match fs::metadata(path) {
-        Ok(found) if found.len() > MAX_TEMPLATE_BYTES => Err(PromptError::TemplateTooLarge {
-            path: path.to_path_buf(),
-        }),
+        Ok(found) if found.len() > MAX_TEMPLATE_BYTES => {
+            Err(PromptError::TemplateTooLarge { path: path.to_path_buf() })
+        }
         Ok(_) => {
             let bytes = fs::read(path).map_err(failed)?;
             Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
@@ -192,9 +177,8 @@ fn fill<'a>(template: &'a str, value: impl Fn(&str) -> Option<&'a str>) -> Cow<'
     while let Some(open) = rest.find("{{") {
         let (before, from_mark) = rest.split_at(open);
         filled.push_str(before);
-        let known = from_mark[2..]
-            .split_once("}}")
-            .and_then(|(name, behind)| value(name).map(|text| (text, behind)));
+        let known =
+            from_mark[2..].split_once("}}").and_then(|(name, behind)| value(name).map(|text| (text, behind)));
         if let Some((text, behind)) = known {
             filled.push_str(text);
             rest = behind;
@@ -216,11 +200,7 @@ fn tail_chars(text: &str, count: usize) -> &str {
     match count.checked_sub(1) {
         None => "",
         Some(before_last) => {
-            let start = text
-                .char_indices()
-                .rev()
-                .nth(before_last)
-                .map_or(0, |(at, _)| at);
+            let start = text.char_indices().rev().nth(before_last).map_or(0, |(at, _)| at);
             &text[start..]
         }
     }
@@ -233,10 +213,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn documents(todo: &str, progress: &str, opinions: &str) -> Documents {
-        let document = |path: &str, text: &str| Document {
-            path: path.into(),
-            text: text.into(),
-        };
+        let document = |path: &str, text: &str| Document { path: path.into(), text: text.into() };
         Documents {
             todo: document(".codex-autorunner/TODO.md", todo),
             progress: document(".codex-autorunner/PROGRESS.md", progress),
@@ -246,12 +223,7 @@ mod tests {
 
     #[test]
     fn the_built_in_text_has_the_documents_in_tags_and_in_order() {
-        let prompt = assemble(
-            None,
-            &documents("- [ ] a", "log", "small"),
-            Some("did b"),
-            6000,
-        );
+        let prompt = assemble(None, &documents("- [ ] a", "log", "small"), Some("did b"), 6000);
         let parts = [
             "You are Codex",
             ".codex-autorunner/TODO.md",
@@ -266,9 +238,7 @@ mod tests {
         ];
         let mut at = 0;
         for part in parts {
-            at += prompt[at..]
-                .find(part)
-                .unwrap_or_else(|| panic!("{part:?} missing or out of order"));
+            at += prompt[at..].find(part).unwrap_or_else(|| panic!("{part:?} missing or out of order"));
         }
         assert!(!prompt.contains("{{"));
     }
@@ -284,12 +254,7 @@ mod tests {
     #[test]
     fn placeholders_in_documents_are_never_expanded() {
         let documents = documents("{{PREV_RUN_OUTPUT}}", "{{TODO}}", "{{OPINIONS}}");
-        let prompt = assemble(
-            Some("{{PROGRESS}}|{{TODO}}|{{OPINIONS}}"),
-            &documents,
-            Some("secret"),
-            99,
-        );
+        let prompt = assemble(Some("{{PROGRESS}}|{{TODO}}|{{OPINIONS}}"), &documents, Some("secret"), 99);
         assert_eq!(prompt, "{{TODO}}|{{PREV_RUN_OUTPUT}}|{{OPINIONS}}");
     }
 
@@ -297,10 +262,7 @@ mod tests {
     fn unknown_and_broken_placeholders_stay() {
         let documents = documents("T", "P", "O");
         let fill = |template| assemble(Some(template), &documents, None, 0);
-        assert_eq!(
-            fill("{{SPEC}} {{ TODO }} {{todo}} {{TODO"),
-            "{{SPEC}} {{ TODO }} {{todo}} {{TODO"
-        );
+        assert_eq!(fill("{{SPEC}} {{ TODO }} {{todo}} {{TODO"), "{{SPEC}} {{ TODO }} {{todo}} {{TODO");
         assert_eq!(fill("{{{TODO}}} {{{{TODO}}}} }}{{"), "{T} {{T}} }}{{");
         assert_eq!(fill("{{TODO}}{{TODO}}"), "TT");
         assert_eq!(fill(""), "");
@@ -319,24 +281,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("PROGRESS.md");
         let missing = Document::read(dir.path(), &path).unwrap();
-        assert_eq!(
-            missing,
-            Document {
-                path: "PROGRESS.md".into(),
-                text: String::new()
-            }
-        );
+        assert_eq!(missing, Document { path: "PROGRESS.md".into(), text: String::new() });
         fs::write(&path, "x".repeat(MAX_DOCUMENT_BYTES + 7)).unwrap();
         let huge = Document::read(dir.path(), &path).unwrap();
-        assert!(
-            huge.text
-                .ends_with("left out the last 7 bytes: the document is too long.]")
-        );
+        assert!(huge.text.ends_with("left out the last 7 bytes: the document is too long.]"));
         fs::write(&path, b"caf\xe9").unwrap();
-        assert_eq!(
-            Document::read(dir.path(), &path).unwrap().text,
-            "caf\u{fffd}"
-        );
+        assert_eq!(Document::read(dir.path(), &path).unwrap().text, "caf\u{fffd}");
         assert!(Document::read(dir.path(), dir.path()).is_err());
     }
 
@@ -346,18 +296,9 @@ mod tests {
         let path = dir.path().join("prompt.txt");
         assert_eq!(read_template(&path).unwrap(), None);
         fs::write(&path, "do {{TODO}}").unwrap();
-        assert_eq!(
-            read_template(&path).unwrap().as_deref(),
-            Some("do {{TODO}}")
-        );
-        File::create(&path)
-            .unwrap()
-            .set_len(MAX_TEMPLATE_BYTES + 1)
-            .unwrap();
-        assert!(matches!(
-            read_template(&path),
-            Err(PromptError::TemplateTooLarge { .. })
-        ));
+        assert_eq!(read_template(&path).unwrap().as_deref(), Some("do {{TODO}}"));
+        File::create(&path).unwrap().set_len(MAX_TEMPLATE_BYTES + 1).unwrap();
+        assert!(matches!(read_template(&path), Err(PromptError::TemplateTooLarge { .. })));
     }
 
     proptest! {

@@ -43,18 +43,11 @@ impl Repository {
     pub fn discover(start: &Path) -> Result<Self, RepoError> {
         let real = start
             .canonicalize()
-            .map_err(|source| RepoError::StartUnreadable {
-                start: start.to_path_buf(),
-                source,
-            })?;
+            .map_err(|source| RepoError::StartUnreadable { start: start.to_path_buf(), source })?;
         real.ancestors()
             .find(|dir| fs::symlink_metadata(dir.join(".git")).is_ok())
-            .map(|dir| Self {
-                root: dir.to_path_buf(),
-            })
-            .ok_or_else(|| RepoError::NotInRepository {
-                start: start.to_path_buf(),
-            })
+            .map(|dir| Self { root: dir.to_path_buf() })
+            .ok_or_else(|| RepoError::NotInRepository { start: start.to_path_buf() })
     }
 
     /// The root directory.
@@ -64,9 +57,7 @@ impl Repository {
 
     /// Where the files of the autorunner lie.
     pub fn layout(&self) -> Layout {
-        Layout {
-            root: self.root.clone(),
-        }
+        Layout { root: self.root.clone() }
     }
 }
 
@@ -151,19 +142,11 @@ mod tests {
         let inner = outer.join("inner");
         fs::create_dir_all(inner.join("src/deep")).unwrap();
         fs::create_dir(outer.join(".git")).unwrap();
-        assert_eq!(
-            Repository::discover(&inner.join("src")).unwrap().root(),
-            outer
-        );
+        assert_eq!(Repository::discover(&inner.join("src")).unwrap().root(), outer);
 
         // A linked worktree has a file.
         fs::write(inner.join(".git"), "gitdir: elsewhere\n").unwrap();
-        assert_eq!(
-            Repository::discover(&inner.join("src/deep"))
-                .unwrap()
-                .root(),
-            inner
-        );
+        assert_eq!(Repository::discover(&inner.join("src/deep")).unwrap().root(), inner);
         assert_eq!(Repository::discover(&inner).unwrap().root(), inner);
     }
 
@@ -182,9 +165,7 @@ mod tests {
     #[test]
     fn no_git_entry_is_an_error_that_says_what_to_do() {
         // The only directory that surely has no repository above it.
-        let error = Repository::discover(Path::new("/"))
-            .unwrap_err()
-            .to_string();
+        let error = Repository::discover(Path::new("/")).unwrap_err().to_string();
         assert!(error.starts_with("Could not find .git directory in current or parent paths"));
         assert!(error.contains("git init"));
         assert!(matches!(
@@ -196,23 +177,11 @@ mod tests {
     #[test]
     fn names_are_those_of_the_format() {
         let layout = Layout::of_root("/r");
-        assert_eq!(
-            layout.config(),
-            Path::new("/r/.codex-autorunner/config.yml")
-        );
+        assert_eq!(layout.config(), Path::new("/r/.codex-autorunner/config.yml"));
         assert_eq!(layout.state(), Path::new("/r/.codex-autorunner/state.json"));
         assert_eq!(layout.lock(), Path::new("/r/.codex-autorunner/lock"));
-        assert_eq!(
-            layout.log(),
-            Path::new("/r/.codex-autorunner/codex-autorunner.log")
-        );
-        assert_eq!(
-            layout.run_log(7),
-            Path::new("/r/.codex-autorunner/runs/run-7.log")
-        );
-        assert_eq!(
-            layout.run_events(7),
-            Path::new("/r/.codex-autorunner/runs/run-7.jsonl")
-        );
+        assert_eq!(layout.log(), Path::new("/r/.codex-autorunner/codex-autorunner.log"));
+        assert_eq!(layout.run_log(7), Path::new("/r/.codex-autorunner/runs/run-7.log"));
+        assert_eq!(layout.run_events(7), Path::new("/r/.codex-autorunner/runs/run-7.jsonl"));
     }
 }

@@ -95,29 +95,22 @@ impl State {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(source) => {
-                return Err(StateError::Read {
-                    path: path.to_path_buf(),
-                    source,
-                });
+                return Err(StateError::Read { path: path.to_path_buf(), source });
             }
         };
         if text.trim_ascii().is_empty() {
             return Ok(Self::default());
         }
-        serde_json::from_slice(&text).map_err(|source| StateError::Unparsable {
-            path: path.to_path_buf(),
-            source,
-        })
+        serde_json::from_slice(&text)
+            .map_err(|source| StateError::Unparsable { path: path.to_path_buf(), source })
     }
 
     /// Stores the state: temporary file, fsync, rename. Refuses to replace a file that it could not
     /// read, so that a damaged file is still there to be looked at.
     pub fn store(&self, path: &Path) -> Result<(), StateError> {
         Self::load(path)?;
-        atomic::replace(path, self.to_json().as_bytes()).map_err(|source| StateError::Write {
-            path: path.to_path_buf(),
-            source,
-        })
+        atomic::replace(path, self.to_json().as_bytes())
+            .map_err(|source| StateError::Write { path: path.to_path_buf(), source })
     }
 
     /// The text of the file.
@@ -146,11 +139,7 @@ impl State {
 
     /// The iteration that [`begin`](Self::begin) announced has ended.
     pub fn finish(&mut self, exit_code: i32, now: Timestamp) {
-        self.status = if exit_code == 0 {
-            Status::Idle
-        } else {
-            Status::Error
-        };
+        self.status = if exit_code == 0 { Status::Idle } else { Status::Error };
         self.last_exit_code = Some(exit_code);
         self.last_run_finished_at = Some(now);
         self.runner_pid = None;
@@ -242,12 +231,7 @@ mod tests {
     fn a_damaged_file_is_explained_and_never_overwritten() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.json");
-        for text in [
-            "{\"last_run_id\": 3,",
-            "[]",
-            "{\"status\": \"dancing\"}",
-            "{\"last_run_id\": \"x\"}",
-        ] {
+        for text in ["{\"last_run_id\": 3,", "[]", "{\"status\": \"dancing\"}", "{\"last_run_id\": \"x\"}"] {
             fs::write(&path, text).unwrap();
             let error = State::load(&path).unwrap_err().to_string();
             assert!(error.contains("move it away"), "{error}");
@@ -281,13 +265,7 @@ mod tests {
         state.finish(3, at("2025-01-01T00:01:00Z"));
         let before = state.clone();
         state.loop_ended();
-        assert_eq!(
-            state,
-            State {
-                status: Status::Idle,
-                ..before
-            }
-        );
+        assert_eq!(state, State { status: Status::Idle, ..before });
     }
 
     #[test]

@@ -98,26 +98,14 @@ impl fmt::Display for StopReason {
         match self {
             Self::StopRequested { by } => write!(out, "a stop was requested by {by}"),
             Self::WallClock { limit_seconds } => {
-                write!(
-                    out,
-                    "the time limit of {limit_seconds} s for the whole loop has passed"
-                )
+                write!(out, "the time limit of {limit_seconds} s for the whole loop has passed")
             }
             Self::NothingOpen => write!(out, "no open TODO item is left"),
-            Self::Failed {
-                exit_code,
-                in_a_row: 1,
-            } => {
+            Self::Failed { exit_code, in_a_row: 1 } => {
                 write!(out, "the iteration failed with code {exit_code}")
             }
-            Self::Failed {
-                exit_code,
-                in_a_row,
-            } => {
-                write!(
-                    out,
-                    "{in_a_row} iterations failed in a row, the last with code {exit_code}"
-                )
+            Self::Failed { exit_code, in_a_row } => {
+                write!(out, "{in_a_row} iterations failed in a row, the last with code {exit_code}")
             }
             Self::CountReached { runs } => write!(out, "{runs} iterations have run, as asked for"),
             Self::NoProgress { iterations } => write!(
@@ -135,9 +123,7 @@ pub fn before_iteration(limits: &Limits, now: &Situation) -> Decision {
         return Decision::Stop(StopReason::StopRequested { by: by.clone() });
     }
     if let Some(limit) = limits.max_wallclock.filter(|limit| now.elapsed > *limit) {
-        return Decision::Stop(StopReason::WallClock {
-            limit_seconds: limit.as_secs(),
-        });
+        return Decision::Stop(StopReason::WallClock { limit_seconds: limit.as_secs() });
     }
     if now.open_items == 0 {
         return Decision::Stop(StopReason::NothingOpen);
@@ -164,9 +150,7 @@ pub fn after_iteration(limits: &Limits, now: &Situation) -> Decision {
         return Decision::Stop(StopReason::NothingOpen);
     }
     if limits.no_progress_threshold > 0 && now.unchanged_in_a_row >= limits.no_progress_threshold {
-        return Decision::Stop(StopReason::NoProgress {
-            iterations: now.unchanged_in_a_row,
-        });
+        return Decision::Stop(StopReason::NoProgress { iterations: now.unchanged_in_a_row });
     }
     Decision::Continue
 }
@@ -175,9 +159,7 @@ fn count_reached(limits: &Limits, now: &Situation) -> Option<StopReason> {
     limits
         .stop_after_runs
         .filter(|limit| now.iterations >= *limit)
-        .map(|_| StopReason::CountReached {
-            runs: now.iterations,
-        })
+        .map(|_| StopReason::CountReached { runs: now.iterations })
 }
 
 /// What an iteration can change: the TODO counts and the content of the repository.
@@ -199,10 +181,7 @@ pub struct ProgressTracker {
 impl ProgressTracker {
     /// A tracker that compares the first iteration with the state before it.
     pub fn starting_from(before: Progress) -> Self {
-        Self {
-            last: Some(before),
-            unchanged_in_a_row: 0,
-        }
+        Self { last: Some(before), unchanged_in_a_row: 0 }
     }
 
     /// Counts from nothing again, as when a person resumes a loop that had ended for want of progress.
@@ -216,11 +195,7 @@ impl ProgressTracker {
     /// worse than one more iteration.
     pub fn observe(&mut self, after: Progress) -> u32 {
         let unchanged = after.repository.is_some() && self.last.as_ref() == Some(&after);
-        self.unchanged_in_a_row = if unchanged {
-            self.unchanged_in_a_row.saturating_add(1)
-        } else {
-            0
-        };
+        self.unchanged_in_a_row = if unchanged { self.unchanged_in_a_row.saturating_add(1) } else { 0 };
         self.last = Some(after);
         self.unchanged_in_a_row
     }
@@ -260,29 +235,17 @@ mod tests {
 
     #[test]
     fn a_stop_request_comes_first_and_names_who_asked() {
-        let now = Situation {
-            stop_requested: Some("signal 15".into()),
-            open_items: 0,
-            ..working()
-        };
-        let stop = Decision::Stop(StopReason::StopRequested {
-            by: "signal 15".into(),
-        });
+        let now = Situation { stop_requested: Some("signal 15".into()), open_items: 0, ..working() };
+        let stop = Decision::Stop(StopReason::StopRequested { by: "signal 15".into() });
         assert_eq!(before_iteration(&limits(), &now), stop);
         assert_eq!(after_iteration(&limits(), &now), stop);
     }
 
     #[test]
     fn the_wall_clock_ends_the_loop_only_once_it_is_passed() {
-        let limits = Limits {
-            max_wallclock: Some(Duration::from_secs(60)),
-            ..limits()
-        };
+        let limits = Limits { max_wallclock: Some(Duration::from_secs(60)), ..limits() };
         assert_eq!(before_iteration(&limits, &working()), Decision::Continue);
-        let late = Situation {
-            elapsed: Duration::from_millis(60_001),
-            ..working()
-        };
+        let late = Situation { elapsed: Duration::from_millis(60_001), ..working() };
         assert_eq!(
             before_iteration(&limits, &late),
             Decision::Stop(StopReason::WallClock { limit_seconds: 60 })
@@ -291,97 +254,50 @@ mod tests {
 
     #[test]
     fn an_empty_todo_ends_the_loop_before_and_after() {
-        let now = Situation {
-            open_items: 0,
-            ..working()
-        };
-        assert_eq!(
-            before_iteration(&limits(), &now),
-            Decision::Stop(StopReason::NothingOpen)
-        );
-        assert_eq!(
-            after_iteration(&limits(), &now),
-            Decision::Stop(StopReason::NothingOpen)
-        );
+        let now = Situation { open_items: 0, ..working() };
+        assert_eq!(before_iteration(&limits(), &now), Decision::Stop(StopReason::NothingOpen));
+        assert_eq!(after_iteration(&limits(), &now), Decision::Stop(StopReason::NothingOpen));
     }
 
     #[test]
     fn the_count_is_per_invocation_and_zero_runs_nothing() {
-        let three = Limits {
-            stop_after_runs: Some(3),
-            ..limits()
-        };
-        let now = |iterations| Situation {
-            iterations,
-            ..working()
-        };
+        let three = Limits { stop_after_runs: Some(3), ..limits() };
+        let now = |iterations| Situation { iterations, ..working() };
         assert_eq!(after_iteration(&three, &now(2)), Decision::Continue);
         let reached = Decision::Stop(StopReason::CountReached { runs: 3 });
         assert_eq!(after_iteration(&three, &now(3)), reached);
         assert_eq!(before_iteration(&three, &now(3)), reached);
-        let zero = Limits {
-            stop_after_runs: Some(0),
-            ..limits()
-        };
+        let zero = Limits { stop_after_runs: Some(0), ..limits() };
         assert_ne!(before_iteration(&zero, &now(0)), Decision::Continue);
     }
 
     #[test]
     fn a_failure_wins_over_a_reached_count_so_that_the_exit_code_tells() {
-        let limits = Limits {
-            stop_after_runs: Some(1),
-            ..limits()
-        };
-        let now = Situation {
-            iterations: 1,
-            failures_in_a_row: 1,
-            last_exit_code: 3,
-            ..working()
-        };
-        let Decision::Stop(reason) = after_iteration(&limits, &now) else {
-            panic!("goes on")
-        };
-        assert_eq!(
-            reason,
-            StopReason::Failed {
-                exit_code: 3,
-                in_a_row: 1
-            }
-        );
+        let limits = Limits { stop_after_runs: Some(1), ..limits() };
+        let now = Situation { iterations: 1, failures_in_a_row: 1, last_exit_code: 3, ..working() };
+        let Decision::Stop(reason) = after_iteration(&limits, &now) else { panic!("goes on") };
+        assert_eq!(reason, StopReason::Failed { exit_code: 3, in_a_row: 1 });
         assert!(!reason.is_success());
         assert_eq!(reason.to_string(), "the iteration failed with code 3");
     }
 
     #[test]
     fn several_failures_can_be_allowed() {
-        let limits = Limits {
-            stop_after_failures: 2,
-            ..limits()
-        };
-        let now = |failures| Situation {
-            failures_in_a_row: failures,
-            last_exit_code: 1,
-            ..working()
-        };
+        let limits = Limits { stop_after_failures: 2, ..limits() };
+        let now = |failures| Situation { failures_in_a_row: failures, last_exit_code: 1, ..working() };
         assert_eq!(after_iteration(&limits, &now(1)), Decision::Continue);
         assert_ne!(after_iteration(&limits, &now(2)), Decision::Continue);
     }
 
     #[test]
     fn no_progress_ends_the_loop_at_the_threshold_and_zero_turns_it_off() {
-        let now = |unchanged| Situation {
-            unchanged_in_a_row: unchanged,
-            ..working()
-        };
+        let now = |unchanged| Situation { unchanged_in_a_row: unchanged, ..working() };
         assert_eq!(after_iteration(&limits(), &now(2)), Decision::Continue);
         assert_eq!(
             after_iteration(&limits(), &now(3)),
             Decision::Stop(StopReason::NoProgress { iterations: 3 })
         );
-        let off = Limits {
-            no_progress_threshold: 0,
-            ..limits()
-        };
+        let off = Limits { no_progress_threshold: 0, ..limits() };
         assert_eq!(after_iteration(&off, &now(1000)), Decision::Continue);
     }
 

@@ -66,10 +66,7 @@ impl TodoList {
 
     /// How many items are open and done.
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint {
-            open: self.open().count(),
-            done: self.done().count(),
-        }
+        Fingerprint { open: self.open().count(), done: self.done().count() }
     }
 }
 
@@ -99,22 +96,14 @@ fn parse(document: &str) -> TodoList {
             }
             Region::Text => {
                 if let Some((mark, length)) = opens_fence(line) {
-                    region = Region::Fence {
-                        mark,
-                        length,
-                        opened: number,
-                    };
+                    region = Region::Fence { mark, length, opened: number };
                     continue;
                 }
                 strip_comments(line, number, last_close, &mut region)
             }
         };
         if let Some((done, text)) = checkbox(&visible) {
-            list.items.push(Item {
-                line: number,
-                done,
-                text: text.to_owned(),
-            });
+            list.items.push(Item { line: number, done, text: text.to_owned() });
         }
     }
     list.unclosed = match region {
@@ -129,24 +118,15 @@ fn parse(document: &str) -> TodoList {
 #[derive(Clone, Copy)]
 enum Region {
     Text,
-    Fence {
-        mark: char,
-        length: usize,
-        opened: usize,
-    },
-    Comment {
-        opened: usize,
-    },
+    Fence { mark: char, length: usize, opened: usize },
+    Comment { opened: usize },
 }
 
 /// Three or more backticks or tildes open a fence, at any indentation (a fence may belong to an
 /// item). Backticks behind the mark make it an inline code span instead.
 fn opens_fence(line: &str) -> Option<(char, usize)> {
     let line = line.trim_start();
-    let mark = line
-        .chars()
-        .next()
-        .filter(|first| matches!(first, '`' | '~'))?;
+    let mark = line.chars().next().filter(|first| matches!(first, '`' | '~'))?;
     let info = line.trim_start_matches(mark);
     let length = line.len() - info.len();
     (length >= 3 && !(mark == '`' && info.contains('`'))).then_some((mark, length))
@@ -239,12 +219,7 @@ fn checkbox(line: &str) -> Option<(bool, &str)> {
     let (done, text) = if let Some(text) = boxed.strip_prefix("[ ]") {
         (false, text)
     } else {
-        (
-            true,
-            boxed
-                .strip_prefix("[x]")
-                .or_else(|| boxed.strip_prefix("[X]"))?,
-        )
+        (true, boxed.strip_prefix("[x]").or_else(|| boxed.strip_prefix("[X]"))?)
     };
     Some((done, text.trim()))
 }
@@ -256,10 +231,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn open(document: &str) -> Vec<String> {
-        TodoList::parse(document.as_bytes())
-            .open()
-            .map(|item| item.text.clone())
-            .collect()
+        TodoList::parse(document.as_bytes()).open().map(|item| item.text.clone()).collect()
     }
 
     #[test]
@@ -267,11 +239,8 @@ mod tests {
         let list = TodoList::parse(
             b"# TODO\n- [ ] one\n* [ ] two\n+ [ ] three\n  - [x] four\n\t* [X] five\n-   [ ]  wide \n",
         );
-        let seen: Vec<(usize, bool, &str)> = list
-            .items
-            .iter()
-            .map(|item| (item.line, item.done, item.text.as_str()))
-            .collect();
+        let seen: Vec<(usize, bool, &str)> =
+            list.items.iter().map(|item| (item.line, item.done, item.text.as_str())).collect();
         assert_eq!(
             seen,
             [
@@ -294,16 +263,8 @@ mod tests {
 
     #[test]
     fn what_only_looks_like_an_item_does_not_count() {
-        for line in [
-            "- []",
-            "-[ ] x",
-            "1. [ ] x",
-            "> - [ ] x",
-            "text - [ ] x",
-            "- [y] x",
-            "- (x)",
-            "--- [ ]",
-        ] {
+        for line in ["- []", "-[ ] x", "1. [ ] x", "> - [ ] x", "text - [ ] x", "- [y] x", "- (x)", "--- [ ]"]
+        {
             assert_eq!(TodoList::parse(line.as_bytes()).items, [], "{line}");
         }
     }
@@ -313,15 +274,9 @@ mod tests {
         assert_eq!(open("```\n- [ ] no\n```\n- [ ] yes"), ["yes"]);
         assert_eq!(open("~~~ md\n- [ ] no\n```\n~~~\n- [ ] yes"), ["yes"]);
         assert_eq!(open("````\n```\n- [ ] no\n````\n- [ ] yes"), ["yes"]);
-        assert_eq!(
-            open("- [ ] yes\n  ```sh\n  - [ ] no\n  ```\n- [ ] too"),
-            ["yes", "too"]
-        );
+        assert_eq!(open("- [ ] yes\n  ```sh\n  - [ ] no\n  ```\n- [ ] too"), ["yes", "too"]);
         // A mark with text behind it does not close, an inline span does not open.
-        assert_eq!(
-            open("```\n``` not yet\n- [ ] no\n```"),
-            Vec::<String>::new()
-        );
+        assert_eq!(open("```\n``` not yet\n- [ ] no\n```"), Vec::<String>::new());
         assert_eq!(open("``` a ``` b\n- [ ] yes"), ["yes"]);
     }
 
@@ -337,49 +292,28 @@ mod tests {
     fn a_comment_behind_the_text_does_not_hide_the_item() {
         assert_eq!(open("- [ ] task <!-- note -->"), ["task"]);
         assert_eq!(open("- [ ] a <!-- note --> b"), ["a  b"]);
-        assert_eq!(
-            open("- [ ] task <!-- note\n- [ ] no\n-->\n- [ ] next"),
-            ["task", "next"]
-        );
+        assert_eq!(open("- [ ] task <!-- note\n- [ ] no\n-->\n- [ ] next"), ["task", "next"]);
         assert_eq!(open("- [ ] <!-- only a note -->"), [""]);
     }
 
     #[test]
     fn a_comment_mark_in_the_text_of_an_item_hides_nothing() {
-        assert_eq!(
-            open("- [ ] parse `<!--` too\n- [ ] next"),
-            ["parse `<!--` too", "next"]
-        );
-        assert_eq!(
-            open("- [ ] parse <!-- too\n- [ ] next"),
-            ["parse <!-- too", "next"]
-        );
-        assert_eq!(
-            open("- [ ] lone ` tick\n- [ ] next"),
-            ["lone ` tick", "next"]
-        );
+        assert_eq!(open("- [ ] parse `<!--` too\n- [ ] next"), ["parse `<!--` too", "next"]);
+        assert_eq!(open("- [ ] parse <!-- too\n- [ ] next"), ["parse <!-- too", "next"]);
+        assert_eq!(open("- [ ] lone ` tick\n- [ ] next"), ["lone ` tick", "next"]);
     }
 
     #[test]
     fn an_unclosed_fence_or_comment_is_reported_with_its_line() {
         let list = TodoList::parse(b"- [ ] a\n```\n- [ ] b\n");
-        assert_eq!(
-            (list.fingerprint().open, list.unclosed),
-            (1, Some(Unclosed::Fence(2)))
-        );
+        assert_eq!((list.fingerprint().open, list.unclosed), (1, Some(Unclosed::Fence(2))));
         let list = TodoList::parse(b"- [ ] a\n\n<!-- later\n- [ ] b\n");
-        assert_eq!(
-            (list.fingerprint().open, list.unclosed),
-            (1, Some(Unclosed::Comment(3)))
-        );
+        assert_eq!((list.fingerprint().open, list.unclosed), (1, Some(Unclosed::Comment(3))));
     }
 
     #[test]
     fn windows_line_ends_and_invalid_utf8_are_read() {
-        assert_eq!(
-            open("- [ ] one\r\n```\r\n- [ ] no\r\n```\r\n- [x] two\r\n"),
-            ["one"]
-        );
+        assert_eq!(open("- [ ] one\r\n```\r\n- [ ] no\r\n```\r\n- [x] two\r\n"), ["one"]);
         let list = TodoList::parse(b"\xff\xfe\n- [ ] caf\xe9 \xf0\x9f\n");
         assert_eq!(list.fingerprint(), Fingerprint { open: 1, done: 0 });
     }

@@ -97,10 +97,11 @@ fn short_name(root: &Path) -> String {
         return text.into_owned();
     }
     let digest = Sha256::digest(root.as_os_str().as_encoded_bytes());
-    let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let digest = digest.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
     let shown = text.replace(char::is_control, "?");
-    let start = (shown.len().saturating_sub(LONGEST_KEY)..=shown.len()).find(|at| shown.is_char_boundary(*at));
-    format!("{}#{digest}", &shown[start.unwrap_or_default()..])
+    let start =
+        (shown.len().saturating_sub(LONGEST_KEY)..=shown.len()).find(|at| shown.is_char_boundary(*at));
+    format!("{}#{digest:016x}", &shown[start.unwrap_or_default()..])
 }
 
 impl Workflow for Autorun {
@@ -125,9 +126,10 @@ impl Workflow for Autorun {
 
     async fn run(&self, ctx: &RunContext, spec: AutorunSpec) -> Result<AutorunOutput, Failure> {
         let start = spec.clone();
-        let root = ctx.step("find the repository", blocking(move || {
-            layout_of(&start).map(|layout| OsText::from(layout.root()))
-        }));
+        let root = ctx.step(
+            "find the repository",
+            blocking(move || layout_of(&start).map(|layout| OsText::from(layout.root()))),
+        );
         let layout = Layout::of_root(PathBuf::from(root.await?));
         let result = course::run(ctx, self, &layout, spec.once).await;
         if let Err(failure) = &result {
@@ -183,7 +185,8 @@ async fn blocking<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(Failure::internal("the daemon is shutting down")),
+        // The daemon goes down. An error would be stored as the outcome of a step.
+        Err(_) => std::future::pending().await,
     }
 }
 

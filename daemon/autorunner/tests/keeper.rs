@@ -34,11 +34,7 @@ impl Scene {
     fn start(&self, name: &str) -> (Keeper, Mailbox) {
         let mailbox = self.mailbox(name);
         let child = Command::new(program())
-            .args([
-                self.layout.root(),
-                "run-1".as_ref(),
-                &self.dir.path().join(name),
-            ])
+            .args([self.layout.root(), "run-1".as_ref(), &self.dir.path().join(name)])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -75,11 +71,7 @@ impl Drop for Keeper {
 /// Cargo puts examples beside the directory of the test programs.
 fn program() -> PathBuf {
     let own = std::env::current_exe().unwrap();
-    own.parent()
-        .unwrap()
-        .parent()
-        .unwrap()
-        .join("examples/keeper")
+    own.parent().unwrap().parent().unwrap().join("examples/keeper")
 }
 
 fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
@@ -99,11 +91,7 @@ fn a_keeper_holds_the_lock_with_its_own_pid_until_the_loop_ends() {
     let (mut keeper, mailbox) = scene.start("a");
     let status = wait_for("status", || mailbox.status().unwrap());
     assert_eq!(status, KeeperStatus::Holding { pid: keeper.0.id() });
-    let Assessment::Held {
-        holder: Some(holder),
-        evidence: Evidence::OsLock,
-    } = scene.assess()
-    else {
+    let Assessment::Held { holder: Some(holder), evidence: Evidence::OsLock } = scene.assess() else {
         panic!("{:?}", scene.assess())
     };
     assert_eq!(holder.pid, keeper.0.id());
@@ -124,11 +112,7 @@ fn a_sigterm_from_another_tool_becomes_a_stop_request_and_the_keeper_lives_on() 
         keeper.signal(signal);
     }
     let request = wait_for("stop request", || mailbox.stop_request().unwrap());
-    assert!(
-        request.by.starts_with("SIG") && request.by.ends_with("to the keeper"),
-        "{}",
-        request.by
-    );
+    assert!(request.by.starts_with("SIG") && request.by.ends_with("to the keeper"), "{}", request.by);
     assert!(keeper.0.try_wait().unwrap().is_none());
     assert!(matches!(scene.assess(), Assessment::Held { .. }));
 
@@ -144,13 +128,8 @@ fn a_second_keeper_is_told_who_holds_the_lock_and_takes_nothing() {
     wait_for("status", || mailbox.status().unwrap());
     let (mut second, refused) = scene.start("b");
     assert_eq!(second.exit_code(), Some(i32::from(EXIT_REFUSED)));
-    let Some(KeeperStatus::Refused { message }) = refused.status().unwrap() else {
-        panic!()
-    };
-    assert!(
-        message.contains(&format!("process {}", first.0.id())),
-        "{message}"
-    );
+    let Some(KeeperStatus::Refused { message }) = refused.status().unwrap() else { panic!() };
+    assert!(message.contains(&format!("process {}", first.0.id())), "{message}");
     assert!(matches!(scene.assess(), Assessment::Held { .. }));
 }
 
@@ -162,16 +141,7 @@ fn a_killed_keeper_leaves_a_stale_lock_that_the_next_one_replaces() {
     first.signal(Signal::SIGKILL);
     assert_eq!(first.exit_code(), None);
     let stale = scene.assess();
-    assert!(
-        matches!(
-            stale,
-            Assessment::Stale {
-                reason: StaleReason::ProcessGone,
-                ..
-            }
-        ),
-        "{stale:?}"
-    );
+    assert!(matches!(stale, Assessment::Stale { reason: StaleReason::ProcessGone, .. }), "{stale:?}");
     let (next, mailbox) = scene.start("b");
     let status = wait_for("status", || mailbox.status().unwrap());
     assert_eq!(status, KeeperStatus::Holding { pid: next.0.id() });
@@ -184,9 +154,7 @@ fn a_lock_that_another_tool_deletes_comes_back() {
     let (mut keeper, mailbox) = scene.start("a");
     wait_for("status", || mailbox.status().unwrap());
     std::fs::remove_file(scene.layout.lock()).unwrap();
-    wait_for("lock", || {
-        matches!(scene.assess(), Assessment::Held { .. }).then_some(())
-    });
+    wait_for("lock", || matches!(scene.assess(), Assessment::Held { .. }).then_some(()));
     keeper.signal(END_SIGNAL);
     assert_eq!(keeper.exit_code(), Some(0));
     assert_eq!(scene.assess(), Assessment::Free);
@@ -202,15 +170,8 @@ fn a_keeper_whose_lock_is_taken_over_by_force_asks_its_loop_to_stop() {
     let own_pid = std::process::id().to_string();
     std::fs::write(scene.layout.lock(), &own_pid).unwrap();
     let request = wait_for("stop request", || mailbox.stop_request().unwrap());
-    assert!(
-        request.by.contains(&format!("process {own_pid}")),
-        "{}",
-        request.by
-    );
+    assert!(request.by.contains(&format!("process {own_pid}")), "{}", request.by);
     keeper.signal(END_SIGNAL);
     assert_eq!(keeper.exit_code(), Some(0));
-    assert_eq!(
-        std::fs::read_to_string(scene.layout.lock()).unwrap(),
-        own_pid
-    );
+    assert_eq!(std::fs::read_to_string(scene.layout.lock()).unwrap(), own_pid);
 }

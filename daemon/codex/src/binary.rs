@@ -79,14 +79,8 @@ impl Binary {
     /// A bare name is looked up in `search_path` (the `PATH` of the run, not of the daemon), a path
     /// is relative to `cwd`, which must be absolute. When the program turns out to be npm's launcher, the native program
     /// behind it is taken instead; any other wrapper is kept as it is.
-    pub fn locate(
-        spec: &str,
-        search_path: Option<&OsStr>,
-        cwd: &Path,
-    ) -> Result<Self, LocateError> {
-        let words = shlex::split(spec).ok_or_else(|| LocateError::Quoting {
-            spec: spec.to_owned(),
-        })?;
+    pub fn locate(spec: &str, search_path: Option<&OsStr>, cwd: &Path) -> Result<Self, LocateError> {
+        let words = shlex::split(spec).ok_or_else(|| LocateError::Quoting { spec: spec.to_owned() })?;
         let (name, words) = match words.split_first() {
             Some((name, words)) if !name.is_empty() => (name, words.to_vec()),
             _ => return Err(LocateError::Empty),
@@ -97,12 +91,7 @@ impl Binary {
             in_search_path(name, search_path.unwrap_or_default(), cwd)?
         };
         let Some(package) = launcher::package_of(&program) else {
-            return Ok(Self {
-                program,
-                words,
-                kind: BinaryKind::AsGiven,
-                path: None,
-            });
+            return Ok(Self { program, words, kind: BinaryKind::AsGiven, path: None });
         };
         Ok(match launcher::native_behind(&package) {
             Some(native) => Self {
@@ -111,12 +100,7 @@ impl Binary {
                 kind: BinaryKind::Native,
                 path: native.tools.and_then(|tools| in_front(tools, search_path)),
             },
-            None => Self {
-                program,
-                words,
-                kind: BinaryKind::Launcher,
-                path: None,
-            },
+            None => Self { program, words, kind: BinaryKind::Launcher, path: None },
         })
     }
 
@@ -162,24 +146,20 @@ fn at_path(path: PathBuf) -> Result<PathBuf, LocateError> {
 /// over, but named when there is nothing else.
 fn in_search_path(name: &str, search_path: &OsStr, cwd: &Path) -> Result<PathBuf, LocateError> {
     // An empty PATH has one empty entry, which would stand for the working directory.
-    let dirs: Vec<PathBuf> = env::split_paths(search_path)
-        .filter(|_| !search_path.is_empty())
-        .collect();
+    let dirs: Vec<PathBuf> = env::split_paths(search_path).filter(|_| !search_path.is_empty()).collect();
     let candidates = || dirs.iter().map(|dir| cwd.join(dir).join(name));
     if let Some(program) = candidates().find(|path| is_executable_file(path)) {
         return Ok(program);
     }
     Err(match candidates().find(|path| path.is_file()) {
         Some(path) => LocateError::NotExecutable { path },
-        None => LocateError::NotInPath {
-            name: name.to_owned(),
-            path: search_path.to_string_lossy().into_owned(),
-        },
+        None => {
+            LocateError::NotInPath { name: name.to_owned(), path: search_path.to_string_lossy().into_owned() }
+        }
     })
 }
 
 /// Whether a file is there that somebody may run.
 pub(crate) fn is_executable_file(path: &Path) -> bool {
-    fs::metadata(path)
-        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+    fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }

@@ -5,8 +5,8 @@ use jiff::tz::TimeZone;
 
 use crate::stderr::{StderrLine, telling_lines};
 use crate::{
-    Evidence, ExitFacts, Outcome, OutcomeKind, Source, StartupFailure, StopCause, Terminal,
-    ThreadId, Transcript, message,
+    Evidence, ExitFacts, Outcome, OutcomeKind, Source, StartupFailure, StopCause, Terminal, ThreadId,
+    Transcript, message,
 };
 
 /// The exit code of a Rust program that panicked.
@@ -33,11 +33,7 @@ pub fn classify(
     requested: Option<&ThreadId>,
     zone: &TimeZone,
 ) -> Outcome {
-    let ended = Ended {
-        transcript,
-        exit,
-        stderr: telling_lines(stderr_tail),
-    };
+    let ended = Ended { transcript, exit, stderr: telling_lines(stderr_tail) };
     ended
         .wrong_thread(requested)
         .or_else(|| ended.closed_turn(stderr_tail, zone))
@@ -56,24 +52,17 @@ impl Ended<'_> {
         let requested = *requested?;
         let started = self.transcript.started_thread()?.to_owned();
         self.transcript.is_on_wrong_thread(&requested).then(|| {
-            let evidence = vec![
-                event(format!("thread.started {started}")),
-                self.exit_evidence(),
-            ];
-            Outcome {
-                kind: OutcomeKind::WrongThread { requested, started },
-                evidence,
-            }
+            let evidence = vec![event(format!("thread.started {started}")), self.exit_evidence()];
+            Outcome { kind: OutcomeKind::WrongThread { requested, started }, evidence }
         })
     }
 
     fn closed_turn(&self, stderr_tail: &[u8], zone: &TimeZone) -> Option<Outcome> {
         let at = self.transcript.terminal_at()?;
         Some(match self.transcript.terminal()? {
-            Terminal::Completed(_) => Outcome {
-                kind: OutcomeKind::Succeeded,
-                evidence: vec![event("turn.completed".to_owned())],
-            },
+            Terminal::Completed(_) => {
+                Outcome { kind: OutcomeKind::Succeeded, evidence: vec![event("turn.completed".to_owned())] }
+            }
             Terminal::Failed(text) => {
                 let mut kind = message::failure(text, at, zone);
                 let mut evidence = vec![event(text.clone())];
@@ -81,10 +70,7 @@ impl Ended<'_> {
                     && let Some((exact, line)) = exact_reset(stderr_tail)
                 {
                     *resets_at = Some(exact);
-                    evidence.push(Evidence {
-                        source: Source::Stderr,
-                        text: line,
-                    });
+                    evidence.push(Evidence { source: Source::Stderr, text: line });
                 }
                 Outcome { kind, evidence }
             }
@@ -97,22 +83,14 @@ impl Ended<'_> {
             StopCause::Requested => OutcomeKind::Interrupted,
             limit => OutcomeKind::TimedOut { limit },
         };
-        let stopped = Evidence {
-            source: Source::Exit,
-            text: format!("stopped: {cause}"),
-        };
-        Some(Outcome {
-            kind,
-            evidence: vec![stopped, self.exit_evidence()],
-        })
+        let stopped = Evidence { source: Source::Exit, text: format!("stopped: {cause}") };
+        Some(Outcome { kind, evidence: vec![stopped, self.exit_evidence()] })
     }
 
     fn without_closing_event(&self) -> Outcome {
         let mut evidence = vec![self.exit_evidence()];
-        evidence.extend(self.stderr.iter().map(|line| Evidence {
-            source: Source::Stderr,
-            text: line.clone(),
-        }));
+        evidence
+            .extend(self.stderr.iter().map(|line| Evidence { source: Source::Stderr, text: line.clone() }));
         let kind = match (self.exit.code, self.signal()) {
             (Some(PANIC_CODE), _) => OutcomeKind::Panicked,
             (_, Some(SIGINT)) => OutcomeKind::Interrupted,
@@ -120,13 +98,8 @@ impl Ended<'_> {
             (Some(code), None) if self.transcript.turn_started() => self.mid_turn(code),
             (Some(code), None) => {
                 let strays = self.transcript.strays().iter();
-                evidence.extend(strays.map(|text| Evidence {
-                    source: Source::Stdout,
-                    text: text.clone(),
-                }));
-                OutcomeKind::StartupFailure {
-                    reason: self.startup_failure(code),
-                }
+                evidence.extend(strays.map(|text| Evidence { source: Source::Stdout, text: text.clone() }));
+                OutcomeKind::StartupFailure { reason: self.startup_failure(code) }
             }
             (None, None) => OutcomeKind::Lost,
         };
@@ -148,8 +121,7 @@ impl Ended<'_> {
         if lines().any(|line| matches!(line, StderrLine::Panic(_))) {
             OutcomeKind::Panicked
         } else if code > 1
-            || lines()
-                .any(|line| matches!(line, StderrLine::Text(text) if text.starts_with("Error")))
+            || lines().any(|line| matches!(line, StderrLine::Text(text) if text.starts_with("Error")))
         {
             OutcomeKind::Died { code }
         } else {
@@ -189,33 +161,22 @@ impl Ended<'_> {
             (None, Some(code)) => format!("exit code {code}"),
             (None, None) => "nobody saw the end".to_owned(),
         };
-        Evidence {
-            source: Source::Exit,
-            text,
-        }
+        Evidence { source: Source::Exit, text }
     }
 }
 
 fn event(text: String) -> Evidence {
-    Evidence {
-        source: Source::Event,
-        text,
-    }
+    Evidence { source: Source::Event, text }
 }
 
 /// The reset of a usage limit to the second: 0.75.0 logs the service's answer, in which it stands as
 /// `"resets_at": 1795215791`, with or without backslashes.
 fn exact_reset(stderr_tail: &[u8]) -> Option<(Timestamp, String)> {
-    telling_lines(stderr_tail)
-        .into_iter()
-        .rev()
-        .find_map(|line| {
-            let (_, after) = line.rsplit_once("resets_at")?;
-            let digits = after.trim_start_matches(['\\', '"', ':', ' ']);
-            let end = digits
-                .find(|c: char| !c.is_ascii_digit())
-                .unwrap_or(digits.len());
-            let second = digits[..end].parse().ok()?;
-            Some((Timestamp::from_second(second).ok()?, line))
-        })
+    telling_lines(stderr_tail).into_iter().rev().find_map(|line| {
+        let (_, after) = line.rsplit_once("resets_at")?;
+        let digits = after.trim_start_matches(['\\', '"', ':', ' ']);
+        let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+        let second = digits[..end].parse().ok()?;
+        Some((Timestamp::from_second(second).ok()?, line))
+    })
 }

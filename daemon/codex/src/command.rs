@@ -81,10 +81,7 @@ impl Invocation {
         Ok(Self {
             program: binary.program().to_owned(),
             args: args.0,
-            env: binary
-                .environment()
-                .map(|(name, value)| (name.into(), value.to_owned()))
-                .collect(),
+            env: binary.environment().map(|(name, value)| (name.into(), value.to_owned())).collect(),
             cwd: turn.cwd,
             stdin: turn.prompt,
         })
@@ -92,14 +89,9 @@ impl Invocation {
 }
 
 fn check_prompt(prompt: &[u8]) -> Result<(), InvocationError> {
-    let text = std::str::from_utf8(prompt).map_err(|error| InvocationError::PromptNotUtf8 {
-        offset: error.valid_up_to(),
-    })?;
-    if text.trim().is_empty() {
-        Err(InvocationError::EmptyPrompt)
-    } else {
-        Ok(())
-    }
+    let text = std::str::from_utf8(prompt)
+        .map_err(|error| InvocationError::PromptNotUtf8 { offset: error.valid_up_to() })?;
+    if text.trim().is_empty() { Err(InvocationError::EmptyPrompt) } else { Ok(()) }
 }
 
 #[derive(Default)]
@@ -165,10 +157,7 @@ impl Arguments {
         // to be too old are spared it.
         let too_old = version.is_some_and(|version| version <= Version::OLDEST_KNOWN);
         if settings.network_retries == NetworkRetries::Bounded && !too_old {
-            self.config(&ConfigOverride::new(
-                format!("features.{UNBOUNDED_RETRIES}"),
-                "false",
-            ));
+            self.config(&ConfigOverride::new(format!("features.{UNBOUNDED_RETRIES}"), "false"));
         }
         if settings.web_search {
             // What the interactive `--search` stands for; `exec` has no such flag.

@@ -82,27 +82,18 @@ impl Event {
     /// Reads one line.
     pub fn decode(line: &Line, at: Timestamp) -> Self {
         let body = match line.kind {
-            LineKind::TooLong => Body::TooLong {
-                length: line.length,
-                start: lossy(&line.bytes),
-            },
+            LineKind::TooLong => Body::TooLong { length: line.length, start: lossy(&line.bytes) },
             LineKind::Whole | LineKind::Unfinished => {
                 object(&line.bytes).map_or_else(|| unparsed(line), body)
             }
         };
-        Self {
-            at,
-            offset: line.offset,
-            body,
-        }
+        Self { at, offset: line.offset, body }
     }
 
     /// The item that the event is about.
     pub fn item(&self) -> Option<&Item> {
         match &self.body {
-            Body::ItemStarted(item) | Body::ItemUpdated(item) | Body::ItemCompleted(item) => {
-                Some(item)
-            }
+            Body::ItemStarted(item) | Body::ItemUpdated(item) | Body::ItemCompleted(item) => Some(item),
             _ => None,
         }
     }
@@ -119,27 +110,22 @@ fn object(bytes: &[u8]) -> Option<Value> {
 fn body(mut raw: Value) -> Body {
     let name = text(&raw, "type");
     let item = |raw: &mut Value| {
-        raw.get_mut("item")
-            .filter(|item| item.is_object())
-            .map(Value::take)
-            .map(Item::decode)
+        raw.get_mut("item").filter(|item| item.is_object()).map(Value::take).map(Item::decode)
     };
     let known = match name.as_str() {
         "thread.started" => Some(text(&raw, "thread_id"))
             .filter(|id| !id.is_empty())
             .map(|thread_id| Body::ThreadStarted { thread_id }),
         "turn.started" => Some(Body::TurnStarted),
-        "turn.completed" => Some(Body::TurnCompleted {
-            usage: raw.get("usage").and_then(TokenUsage::decode),
-        }),
+        "turn.completed" => {
+            Some(Body::TurnCompleted { usage: raw.get("usage").and_then(TokenUsage::decode) })
+        }
         // The end of the turn even if it does not say why.
         "turn.failed" => {
             let message = raw.get("error").and_then(error_text).unwrap_or_default();
             Some(Body::TurnFailed { message })
         }
-        "error" => Some(Body::Error {
-            message: text(&raw, "message"),
-        }),
+        "error" => Some(Body::Error { message: text(&raw, "message") }),
         "item.started" => item(&mut raw).map(Body::ItemStarted),
         "item.updated" => item(&mut raw).map(Body::ItemUpdated),
         "item.completed" => item(&mut raw).map(Body::ItemCompleted),
@@ -150,10 +136,7 @@ fn body(mut raw: Value) -> Body {
 
 fn unparsed(line: &Line) -> Body {
     let kept = &line.bytes[..line.bytes.len().min(KEPT_OF_UNPARSED)];
-    Body::Unparsed {
-        text: lossy(kept),
-        unfinished: line.kind == LineKind::Unfinished,
-    }
+    Body::Unparsed { text: lossy(kept), unfinished: line.kind == LineKind::Unfinished }
 }
 
 fn lossy(bytes: &[u8]) -> String {
@@ -182,17 +165,13 @@ impl Decoder {
     /// A decoder that goes on at an offset where a line begins, such as [`Decoder::offset`] of an
     /// earlier one.
     pub fn starting_at(offset: u64) -> Self {
-        Self {
-            lines: LineSplitter::starting_at(offset, DEFAULT_LINE_LIMIT),
-        }
+        Self { lines: LineSplitter::starting_at(offset, DEFAULT_LINE_LIMIT) }
     }
 
     /// The same with another limit for the length of a line.
     #[must_use]
     pub fn with_line_limit(self, limit: usize) -> Self {
-        Self {
-            lines: LineSplitter::starting_at(self.lines.offset(), limit),
-        }
+        Self { lines: LineSplitter::starting_at(self.lines.offset(), limit) }
     }
 
     /// The offset behind the last whole line.
@@ -202,11 +181,7 @@ impl Decoder {
 
     /// Takes bytes that arrived at one time and gives the events that they complete.
     pub fn feed(&mut self, chunk: &[u8], at: Timestamp) -> Vec<Event> {
-        self.lines
-            .feed(chunk)
-            .iter()
-            .map(|line| Event::decode(line, at))
-            .collect()
+        self.lines.feed(chunk).iter().map(|line| Event::decode(line, at)).collect()
     }
 
     /// Ends the stream. A last line without a newline is read if it is whole JSON, and kept as

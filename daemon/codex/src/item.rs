@@ -138,10 +138,7 @@ impl Item {
         // A web search has the key `id` twice; `Value` keeps the second, the model's own id. It is as
         // good as the first: it does not change from the start of the item to its end.
         let id = text(&raw, "id");
-        let kind = known(&raw).unwrap_or_else(|| ItemKind::Unknown {
-            name: text(&raw, "type"),
-            raw,
-        });
+        let kind = known(&raw).unwrap_or_else(|| ItemKind::Unknown { name: text(&raw, "type"), raw });
         Self { id, kind }
     }
 }
@@ -149,12 +146,8 @@ impl Item {
 fn known(raw: &Value) -> Option<ItemKind> {
     let required = |key: &str| raw.get(key)?.as_str().map(str::to_owned);
     Some(match raw.get("type")?.as_str()? {
-        "agent_message" => ItemKind::AgentMessage {
-            text: required("text")?,
-        },
-        "reasoning" => ItemKind::Reasoning {
-            text: required("text")?,
-        },
+        "agent_message" => ItemKind::AgentMessage { text: required("text")? },
+        "reasoning" => ItemKind::Reasoning { text: required("text")? },
         "command_execution" => ItemKind::Command {
             command: required("command")?,
             output: text(raw, "aggregated_output"),
@@ -172,28 +165,18 @@ fn known(raw: &Value) -> Option<ItemKind> {
             server: required("server")?,
             tool: required("tool")?,
             arguments: raw.get("arguments").cloned().unwrap_or_default(),
-            result: raw
-                .get("result")
-                .filter(|result| !result.is_null())
-                .cloned(),
+            result: raw.get("result").filter(|result| !result.is_null()).cloned(),
             error: raw.get("error").and_then(error_text),
             status: status(raw),
         },
-        "web_search" => ItemKind::WebSearch {
-            query: text(raw, "query"),
-        },
+        "web_search" => ItemKind::WebSearch { query: text(raw, "query") },
         "todo_list" => ItemKind::TodoList {
             items: list(raw, "items", |entry| TodoEntry {
                 text: text(entry, "text"),
-                completed: entry
-                    .get("completed")
-                    .and_then(Value::as_bool)
-                    .unwrap_or_default(),
+                completed: entry.get("completed").and_then(Value::as_bool).unwrap_or_default(),
             })?,
         },
-        "error" => ItemKind::Warning {
-            message: required("message")?,
-        },
+        "error" => ItemKind::Warning { message: required("message")? },
         _ => return None,
     })
 }
@@ -204,10 +187,7 @@ fn list<T>(raw: &Value, key: &str, entry: impl Fn(&Value) -> T) -> Option<Vec<T>
 
 /// The text of a key, or nothing.
 pub(crate) fn text(raw: &Value, key: &str) -> String {
-    raw.get(key)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned()
+    raw.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 /// An error is a text, or an object with a `message`, or something else that is shown as it is.
@@ -216,20 +196,13 @@ pub(crate) fn error_text(error: &Value) -> Option<String> {
         Value::Null => None,
         Value::String(message) => Some(message.clone()),
         other => Some(
-            other
-                .get("message")
-                .and_then(Value::as_str)
-                .map_or_else(|| other.to_string(), str::to_owned),
+            other.get("message").and_then(Value::as_str).map_or_else(|| other.to_string(), str::to_owned),
         ),
     }
 }
 
 fn status(raw: &Value) -> ItemStatus {
-    match raw
-        .get("status")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-    {
+    match raw.get("status").and_then(Value::as_str).unwrap_or_default() {
         "in_progress" => ItemStatus::InProgress,
         "completed" => ItemStatus::Completed,
         "failed" => ItemStatus::Failed,

@@ -22,12 +22,9 @@ pub(crate) struct Native {
 pub(crate) fn package_of(program: &Path) -> Option<PathBuf> {
     // On PATH stands a link in `.bin`; only the real path tells the package.
     let script = fs::canonicalize(program).ok()?;
-    let is_script = script
-        .extension()
-        .is_some_and(|extension| extension == "js");
+    let is_script = script.extension().is_some_and(|extension| extension == "js");
     let root = script.parent()?.parent()?;
-    let manifest: Value =
-        serde_json::from_slice(&fs::read(root.join("package.json")).ok()?).ok()?;
+    let manifest: Value = serde_json::from_slice(&fs::read(root.join("package.json")).ok()?).ok()?;
     (is_script && manifest.get("name")?.as_str()? == "@openai/codex").then(|| root.to_owned())
 }
 
@@ -65,10 +62,7 @@ fn vendor_directories(package: &Path) -> Vec<PathBuf> {
         .into_iter()
         .flatten()
         .flat_map(|scope| entries(&scope))
-        .filter(|path| {
-            path.file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with("codex-"))
-        })
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("codex-")))
         .map(|platform_package| platform_package.join("vendor"))
         .collect();
     found.push(package.join("vendor"));
@@ -80,23 +74,14 @@ fn is_of_this_platform(target: &Path) -> bool {
     let Some(triple) = target.file_name().and_then(|name| name.to_str()) else {
         return false;
     };
-    let system = if cfg!(target_os = "macos") {
-        "apple-darwin"
-    } else {
-        std::env::consts::OS
-    };
-    triple
-        .strip_prefix(std::env::consts::ARCH)
-        .is_some_and(|rest| rest.contains(system))
+    let system = if cfg!(target_os = "macos") { "apple-darwin" } else { std::env::consts::OS };
+    triple.strip_prefix(std::env::consts::ARCH).is_some_and(|rest| rest.contains(system))
 }
 
 /// The entries of a directory in the order of their names; none if it cannot be read.
 fn entries(dir: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = fs::read_dir(dir)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .collect();
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(dir).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.sort();
     paths
 }

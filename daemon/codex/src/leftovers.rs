@@ -39,15 +39,9 @@ impl Snapshot {
             let found = fs::symlink_metadata(cwd.join(name));
             found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
         };
-        let absent = MOUNT_POINTS
-            .iter()
-            .filter(|name| is_absent(name))
-            .map(|name| (*name).to_owned())
-            .collect();
-        Self {
-            cwd: cwd.to_owned(),
-            absent,
-        }
+        let absent =
+            MOUNT_POINTS.iter().filter(|name| is_absent(name)).map(|name| (*name).to_owned()).collect();
+        Self { cwd: cwd.to_owned(), absent }
     }
 
     /// Removes the mount points that were not there before and are empty; to be called when the run was
@@ -55,10 +49,7 @@ impl Snapshot {
     /// directory. Calling it again does no harm.
     pub fn clean(&self) -> Cleaned {
         let mut cleaned = Cleaned::default();
-        for name in MOUNT_POINTS
-            .iter()
-            .filter(|name| self.absent.iter().any(|absent| absent == *name))
-        {
+        for name in MOUNT_POINTS.iter().filter(|name| self.absent.iter().any(|absent| absent == *name)) {
             let path = self.cwd.join(name);
             // Removes neither a file nor a link nor a directory that is in use: `rmdir` refuses.
             match fs::remove_dir(&path) {
@@ -83,10 +74,7 @@ mod tests {
     use super::*;
 
     fn names(paths: &[PathBuf]) -> Vec<String> {
-        paths
-            .iter()
-            .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
-            .collect()
+        paths.iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect()
     }
 
     #[test]
@@ -111,10 +99,7 @@ mod tests {
         fs::write(dir.path().join(".git"), "gitdir: elsewhere").unwrap();
         std::os::unix::fs::symlink("elsewhere", dir.path().join(".aws")).unwrap();
         let cleaned = snapshot.clean();
-        assert!(
-            cleaned.removed.is_empty() && cleaned.failed.is_empty(),
-            "{cleaned:?}"
-        );
+        assert!(cleaned.removed.is_empty() && cleaned.failed.is_empty(), "{cleaned:?}");
         assert!(dir.path().join(".codex/skills").is_dir());
         assert!(dir.path().join(".git").is_file());
         assert!(dir.path().join(".aws").is_symlink());

@@ -59,12 +59,7 @@ impl LineSplitter {
     /// A splitter that goes on at `offset`, which must be the beginning of a line, such as
     /// [`LineSplitter::offset`] of an earlier one.
     pub fn starting_at(offset: u64, limit: usize) -> Self {
-        Self {
-            limit,
-            line_offset: offset,
-            line_length: 0,
-            pending: Vec::new(),
-        }
+        Self { limit, line_offset: offset, line_length: 0, pending: Vec::new() }
     }
 
     /// The offset behind the last newline: where a later reader has to begin to miss nothing.
@@ -106,11 +101,7 @@ impl LineSplitter {
     }
 
     fn take(&mut self, newline: u64, kind: LineKind) -> Option<Line> {
-        let kind = if self.is_too_long() {
-            LineKind::TooLong
-        } else {
-            kind
-        };
+        let kind = if self.is_too_long() { LineKind::TooLong } else { kind };
         let mut bytes = std::mem::take(&mut self.pending);
         let (offset, length) = (self.line_offset, self.line_length);
         self.line_offset += length + newline;
@@ -119,12 +110,7 @@ impl LineSplitter {
             bytes.pop();
         }
         let blank = kind != LineKind::TooLong && bytes.iter().all(u8::is_ascii_whitespace);
-        (!blank).then_some(Line {
-            offset,
-            length,
-            bytes,
-            kind,
-        })
+        (!blank).then_some(Line { offset, length, bytes, kind })
     }
 }
 
@@ -133,10 +119,7 @@ mod tests {
     use super::*;
 
     fn texts(lines: &[Line]) -> Vec<String> {
-        lines
-            .iter()
-            .map(|line| String::from_utf8_lossy(&line.bytes).into_owned())
-            .collect()
+        lines.iter().map(|line| String::from_utf8_lossy(&line.bytes).into_owned()).collect()
     }
 
     #[test]
@@ -154,12 +137,8 @@ mod tests {
         let mut splitter = LineSplitter::default();
         assert!(splitter.feed(b"unfinished").is_empty());
         let line = splitter.finish();
-        let expected = Line {
-            offset: 0,
-            length: 10,
-            bytes: b"unfinished".to_vec(),
-            kind: LineKind::Unfinished,
-        };
+        let expected =
+            Line { offset: 0, length: 10, bytes: b"unfinished".to_vec(), kind: LineKind::Unfinished };
         assert_eq!(line, Some(expected));
     }
 
@@ -167,10 +146,7 @@ mod tests {
     fn a_line_over_the_limit_is_reported_and_the_next_one_is_whole() {
         let mut splitter = LineSplitter::new(8);
         let lines = splitter.feed(b"123456789\n12345678\n");
-        let kinds: Vec<_> = lines
-            .iter()
-            .map(|line| (line.offset, line.length, line.kind))
-            .collect();
+        let kinds: Vec<_> = lines.iter().map(|line| (line.offset, line.length, line.kind)).collect();
         assert_eq!(kinds, [(0, 9, LineKind::TooLong), (10, 8, LineKind::Whole)]);
     }
 
@@ -181,20 +157,13 @@ mod tests {
             assert!(splitter.feed(&[b'x'; 1000]).is_empty());
         }
         assert!(splitter.pending.capacity() <= 2 * KEPT_OF_TOO_LONG);
-        assert_eq!(
-            splitter.feed(b"\n").first().map(|line| line.length),
-            Some(100_000)
-        );
+        assert_eq!(splitter.feed(b"\n").first().map(|line| line.length), Some(100_000));
     }
 
     #[test]
     fn offsets_count_from_where_the_splitter_started() {
         let mut splitter = LineSplitter::starting_at(100, 10);
-        let offsets: Vec<u64> = splitter
-            .feed(b"a\r\n\nb\n")
-            .iter()
-            .map(|line| line.offset)
-            .collect();
+        let offsets: Vec<u64> = splitter.feed(b"a\r\n\nb\n").iter().map(|line| line.offset).collect();
         assert_eq!(offsets, [100, 104]);
         assert_eq!(splitter.offset(), 106);
     }

@@ -20,9 +20,7 @@ pub(crate) fn failure(message: &str, at: Timestamp, zone: &TimeZone) -> OutcomeK
     let wait = reset::wait_of(&plain);
     // The specific before the general: "try again" stands in several of them.
     if says(&["usage limit", "usage_limit"]) {
-        return OutcomeKind::UsageLimit {
-            resets_at: reset::reset_time(&plain, at, zone),
-        };
+        return OutcomeKind::UsageLimit { resets_at: reset::reset_time(&plain, at, zone) };
     }
     if says(&["quota exceeded", "insufficient_quota"]) {
         return OutcomeKind::QuotaExceeded;
@@ -36,22 +34,12 @@ pub(crate) fn failure(message: &str, at: Timestamp, zone: &TimeZone) -> OutcomeK
     if wait.is_some() || says(&["rate limit", "rate_limit"]) {
         return OutcomeKind::RateLimited { retry_after: wait };
     }
-    if says(&[
-        "connection failed",
-        "error sending request",
-        "connection refused",
-        "dns error",
-    ]) {
+    if says(&["connection failed", "error sending request", "connection refused", "dns error"]) {
         return OutcomeKind::Network;
     }
     if text.starts_with(DISCONNECTED) {
-        let cut = [
-            "stream closed before",
-            "transport error",
-            "network error",
-            "idle timeout",
-            "error decoding",
-        ];
+        let cut =
+            ["stream closed before", "transport error", "network error", "idle timeout", "error decoding"];
         // Anything else behind the colon is what the service itself reported.
         return if says(&cut) || text.trim_end() == DISCONNECTED {
             OutcomeKind::CutStream
@@ -63,8 +51,7 @@ pub(crate) fn failure(message: &str, at: Timestamp, zone: &TimeZone) -> OutcomeK
         return OutcomeKind::ServerError;
     }
     // A request that the service calls invalid fails with the body of the answer as the message.
-    if text.trim_start().starts_with('{')
-        || says(&["invalid_request_error", "missing environment variable"])
+    if text.trim_start().starts_with('{') || says(&["invalid_request_error", "missing environment variable"])
     {
         return OutcomeKind::Refused { status: None };
     }
@@ -73,21 +60,17 @@ pub(crate) fn failure(message: &str, at: Timestamp, zone: &TimeZone) -> OutcomeK
 
 /// The HTTP status in "unexpected status 401 Unauthorized" and "last status: 429 Too Many Requests".
 fn status_of(text: &str) -> Option<u16> {
-    ["unexpected status ", "last status: "]
-        .into_iter()
-        .find_map(|before| {
-            let (_, after) = text.split_once(before)?;
-            after.get(..3)?.parse().ok()
-        })
+    ["unexpected status ", "last status: "].into_iter().find_map(|before| {
+        let (_, after) = text.split_once(before)?;
+        after.get(..3)?.parse().ok()
+    })
 }
 
 fn of_status(status: u16, wait: Option<jiff::SignedDuration>) -> Option<OutcomeKind> {
     match status {
         429 => Some(OutcomeKind::RateLimited { retry_after: wait }),
         408 | 500..=599 => Some(OutcomeKind::ServerError),
-        400..=499 => Some(OutcomeKind::Refused {
-            status: Some(status),
-        }),
+        400..=499 => Some(OutcomeKind::Refused { status: Some(status) }),
         _ => None,
     }
 }
@@ -112,32 +95,21 @@ mod tests {
     use super::*;
 
     fn kind(message: &str) -> OutcomeKind {
-        failure(
-            message,
-            "2026-11-20T22:00:00Z".parse().unwrap(),
-            &TimeZone::UTC,
-        )
+        failure(message, "2026-11-20T22:00:00Z".parse().unwrap(), &TimeZone::UTC)
     }
 
     #[test]
     fn the_apostrophe_makes_no_difference() {
-        let expected = OutcomeKind::UsageLimit {
-            resets_at: Some("2026-11-20T22:39:00Z".parse().unwrap()),
-        };
+        let expected = OutcomeKind::UsageLimit { resets_at: Some("2026-11-20T22:39:00Z".parse().unwrap()) };
         for you_have in ["You've", "You\u{2019}ve"] {
-            let text = format!(
-                "{you_have} hit your usage limit. Upgrade or try again at 10:39\u{202f}PM."
-            );
+            let text = format!("{you_have} hit your usage limit. Upgrade or try again at 10:39\u{202f}PM.");
             assert_eq!(kind(&text), expected);
         }
     }
 
     #[test]
     fn a_usage_limit_without_a_time_is_one_all_the_same() {
-        assert_eq!(
-            kind("You've hit your usage limit."),
-            OutcomeKind::UsageLimit { resets_at: None }
-        );
+        assert_eq!(kind("You've hit your usage limit."), OutcomeKind::UsageLimit { resets_at: None });
     }
 
     #[test]
@@ -145,9 +117,7 @@ mod tests {
         let wait = SignedDuration::from_millis(500);
         assert_eq!(
             kind("stream disconnected before completion: Please try again in 0.5s."),
-            OutcomeKind::RateLimited {
-                retry_after: Some(wait)
-            }
+            OutcomeKind::RateLimited { retry_after: Some(wait) }
         );
         assert_eq!(
             kind(
@@ -156,27 +126,16 @@ mod tests {
             OutcomeKind::Network
         );
         assert_eq!(
-            kind(
-                "stream disconnected before completion: The server had an error, try again in a while"
-            ),
+            kind("stream disconnected before completion: The server had an error, try again in a while"),
             OutcomeKind::ServerError
         );
-        assert_eq!(
-            kind("stream disconnected before completion"),
-            OutcomeKind::CutStream
-        );
+        assert_eq!(kind("stream disconnected before completion"), OutcomeKind::CutStream);
     }
 
     #[test]
     fn http_statuses_are_told_apart() {
-        assert_eq!(
-            kind("unexpected status 401 Unauthorized: "),
-            OutcomeKind::Refused { status: Some(401) }
-        );
-        assert_eq!(
-            kind("unexpected status 503 Service Unavailable: x"),
-            OutcomeKind::ServerError
-        );
+        assert_eq!(kind("unexpected status 401 Unauthorized: "), OutcomeKind::Refused { status: Some(401) });
+        assert_eq!(kind("unexpected status 503 Service Unavailable: x"), OutcomeKind::ServerError);
         assert_eq!(
             kind("exceeded retry limit, last status: 429 Too Many Requests"),
             OutcomeKind::RateLimited { retry_after: None }

@@ -186,9 +186,7 @@ impl Outcome {
             | OutcomeKind::Killed { .. }
             | OutcomeKind::Lost
             | OutcomeKind::Panicked
-            | OutcomeKind::StartupFailure {
-                reason: StartupFailure::ThreadBusy,
-            } => true,
+            | OutcomeKind::StartupFailure { reason: StartupFailure::ThreadBusy } => true,
             OutcomeKind::Succeeded
             | OutcomeKind::ModelError
             | OutcomeKind::ContextFull
@@ -218,20 +216,14 @@ impl fmt::Display for OutcomeKind {
             Self::Succeeded => f.write_str("succeeded"),
             Self::ModelError => f.write_str("the turn failed"),
             Self::ServerError => f.write_str("the model service failed"),
-            Self::UsageLimit {
-                resets_at: Some(at),
-            } => write!(f, "usage limit reached, resets at {at:.0}"),
+            Self::UsageLimit { resets_at: Some(at) } => write!(f, "usage limit reached, resets at {at:.0}"),
             Self::UsageLimit { resets_at: None } => f.write_str("usage limit reached"),
-            Self::RateLimited {
-                retry_after: Some(wait),
-            } => write!(f, "rate limited, retry after {wait:#}"),
+            Self::RateLimited { retry_after: Some(wait) } => write!(f, "rate limited, retry after {wait:#}"),
             Self::RateLimited { retry_after: None } => f.write_str("rate limited"),
             Self::ContextFull => f.write_str("the thread is too long for the model"),
             Self::QuotaExceeded => f.write_str("quota exceeded"),
             Self::Network => f.write_str("the model service could not be reached"),
-            Self::Refused {
-                status: Some(status),
-            } => write!(f, "the request was refused (HTTP {status})"),
+            Self::Refused { status: Some(status) } => write!(f, "the request was refused (HTTP {status})"),
             Self::Refused { status: None } => f.write_str("the request was refused"),
             Self::CutStream => f.write_str("the answer broke off"),
             Self::Interrupted => f.write_str("interrupted"),

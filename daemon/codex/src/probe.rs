@@ -69,14 +69,8 @@ impl Binary {
         environment: impl IntoIterator<Item = (K, V)>,
         limit: Duration,
     ) -> Result<Version, ProbeError> {
-        let io_error = |source| ProbeError::Io {
-            program: self.program().to_owned(),
-            source,
-        };
-        let scratch = tempfile::Builder::new()
-            .prefix("codex-probe-")
-            .tempdir()
-            .map_err(io_error)?;
+        let io_error = |source| ProbeError::Io { program: self.program().to_owned(), source };
+        let scratch = tempfile::Builder::new().prefix("codex-probe-").tempdir().map_err(io_error)?;
         let answer = scratch.path().join("answer");
         let mut command = Command::new(self.program());
         command
@@ -94,26 +88,16 @@ impl Binary {
             .process_group(0);
         let mut child = command.spawn().map_err(io_error)?;
         match wait_within(&mut child, limit).map_err(io_error)? {
-            None => Err(ProbeError::TimedOut {
-                program: self.program().to_owned(),
-                limit,
-            }),
-            Some(status) if !status.success() => Err(ProbeError::Failed {
-                program: self.program().to_owned(),
-                status,
-            }),
+            None => Err(ProbeError::TimedOut { program: self.program().to_owned(), limit }),
+            Some(status) if !status.success() => {
+                Err(ProbeError::Failed { program: self.program().to_owned(), status })
+            }
             Some(_) => {
                 let mut bytes = Vec::new();
                 let file = File::open(&answer).map_err(io_error)?;
-                file.take(PROBE_OUTPUT_LIMIT)
-                    .read_to_end(&mut bytes)
-                    .map_err(io_error)?;
-                Version::parse_output(&String::from_utf8_lossy(&bytes)).map_err(|source| {
-                    ProbeError::NotCodex {
-                        program: self.program().to_owned(),
-                        source,
-                    }
-                })
+                file.take(PROBE_OUTPUT_LIMIT).read_to_end(&mut bytes).map_err(io_error)?;
+                Version::parse_output(&String::from_utf8_lossy(&bytes))
+                    .map_err(|source| ProbeError::NotCodex { program: self.program().to_owned(), source })
             }
         }
     }
@@ -128,10 +112,7 @@ fn wait_within(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStat
         }
         if Instant::now() >= deadline {
             // A launcher's native child would survive a kill of the launcher alone.
-            if let Some(group) = i32::try_from(child.id())
-                .ok()
-                .and_then(rustix::process::Pid::from_raw)
-            {
+            if let Some(group) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
                 let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
             }
             child.kill()?;

@@ -21,11 +21,7 @@ impl Renderer {
     /// A renderer for one run. The context makes the tokens shown those of this run; where they cannot
     /// be told, those of the thread are shown.
     pub fn new(usage: UsageContext) -> Self {
-        Self {
-            usage,
-            last_message: None,
-            last_command: None,
-        }
+        Self { usage, last_message: None, last_command: None }
     }
 
     /// The lines of one event, without newlines and control characters; there may be none.
@@ -56,12 +52,7 @@ impl Renderer {
     fn started(&mut self, item: &Item, lines: &mut Vec<String>) {
         match &item.kind {
             ItemKind::Command { command, .. } => self.announce(&item.id, command, lines),
-            ItemKind::McpToolCall {
-                server,
-                tool,
-                arguments,
-                ..
-            } => {
+            ItemKind::McpToolCall { server, tool, arguments, .. } => {
                 push("", &format!("{server}.{tool}({arguments})"), lines);
             }
             _ => (),
@@ -84,12 +75,7 @@ impl Renderer {
                 lines.push("thinking".to_owned());
                 push("", text, lines);
             }
-            ItemKind::Command {
-                command,
-                output,
-                exit_code,
-                status,
-            } => {
+            ItemKind::Command { command, output, exit_code, status } => {
                 // Commands may run side by side; say again whose output this is.
                 if self.last_command.as_ref() != Some(&item.id) {
                     self.announce(&item.id, command, lines);
@@ -100,24 +86,14 @@ impl Renderer {
             ItemKind::FileChange { changes, status } => {
                 lines.extend(changes.iter().map(|change| file_change(change, status)));
             }
-            ItemKind::McpToolCall {
-                server,
-                tool,
-                error,
-                status,
-                ..
-            } => match error {
+            ItemKind::McpToolCall { server, tool, error, status, .. } => match error {
                 Some(error) => push(&format!("{server}.{tool} failed: "), error, lines),
                 None => push("", &format!("{server}.{tool} {}", word(status)), lines),
             },
             ItemKind::WebSearch { query } => push("searched the web: ", query, lines),
             ItemKind::TodoList { items } => {
                 for entry in items {
-                    push(
-                        if entry.completed { "[x] " } else { "[ ] " },
-                        &entry.text,
-                        lines,
-                    );
+                    push(if entry.completed { "[x] " } else { "[ ] " }, &entry.text, lines);
                 }
             }
             ItemKind::Warning { message } => push("warning: ", message, lines),
@@ -131,9 +107,7 @@ impl Renderer {
         if let Some(reported) = reported {
             let usage = self.usage.read(reported);
             lines.push("tokens used".to_owned());
-            lines.push(with_separators(
-                usage.run.or(usage.thread).unwrap_or(reported).total(),
-            ));
+            lines.push(with_separators(usage.run.or(usage.thread).unwrap_or(reported).total()));
         }
         push("", self.last_message.as_deref().unwrap_or_default(), lines);
     }
@@ -142,11 +116,7 @@ impl Renderer {
 /// The text's lines, the first with something in front of it.
 fn push(before: &str, text: &str, lines: &mut Vec<String>) {
     let text = format!("{before}{text}");
-    lines.extend(
-        plain_text(text.trim_end())
-            .lines()
-            .map(|line| line.trim_end().to_owned()),
-    );
+    lines.extend(plain_text(text.trim_end()).lines().map(|line| line.trim_end().to_owned()));
 }
 
 fn command_end(exit_code: Option<i64>, status: &ItemStatus) -> Option<String> {

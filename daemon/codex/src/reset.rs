@@ -25,13 +25,9 @@ pub(crate) fn reset_time(message: &str, now: Timestamp, zone: &TimeZone) -> Opti
     let (_, rest) = split_ignoring_case(message, "try again at ")?;
     let words: Vec<&str> = rest.split_whitespace().take(WORDS_OF_A_TIME).collect();
     // What follows the time is unknown, so the longest run of words that is a time counts.
-    (1..=words.len()).rev().find_map(|count| {
-        moment(
-            words[..count].join(" ").trim_end_matches(['.', ',', ';']),
-            now,
-            zone,
-        )
-    })
+    (1..=words.len())
+        .rev()
+        .find_map(|count| moment(words[..count].join(" ").trim_end_matches(['.', ',', ';']), now, zone))
 }
 
 /// How long the message says to wait: `1.5s`, `20ms`, `1m30s`, `3 days 2 hours`.
@@ -43,11 +39,7 @@ pub(crate) fn wait_of(message: &str) -> Option<SignedDuration> {
         rest = rest.strip_prefix("and ").unwrap_or(rest);
         let (number, after) = split_while(rest, |c| c.is_ascii_digit() || c == '.');
         let (unit, after) = split_while(after.trim_start(), char::is_alphabetic);
-        let Some(part) = number
-            .parse::<f64>()
-            .ok()
-            .zip(seconds_of(unit))
-            .map(|(number, unit)| number * unit)
+        let Some(part) = number.parse::<f64>().ok().zip(seconds_of(unit)).map(|(number, unit)| number * unit)
         else {
             break;
         };
@@ -72,18 +64,12 @@ fn seconds_of(unit: &str) -> Option<f64> {
 }
 
 fn moment(text: &str, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
-    let in_zone = |moment: DateTime| {
-        moment
-            .to_zoned(zone.clone())
-            .ok()
-            .map(|zoned| zoned.timestamp())
-    };
+    let in_zone = |moment: DateTime| moment.to_zoned(zone.clone()).ok().map(|zoned| zoned.timestamp());
     if let Ok(date) = DateTime::strptime("%b %d, %Y %I:%M %p", without_ordinal(text)) {
         return in_zone(date);
     }
-    let time = ["%I:%M %p", "%I:%M%p", "%H:%M"]
-        .into_iter()
-        .find_map(|format| Time::strptime(format, text).ok())?;
+    let time =
+        ["%I:%M %p", "%I:%M%p", "%H:%M"].into_iter().find_map(|format| Time::strptime(format, text).ok())?;
     let today = now.to_zoned(zone.clone()).date();
     let moment = in_zone(today.to_datetime(time))?;
     if moment >= now - SLACK {
@@ -97,10 +83,7 @@ fn without_ordinal(text: &str) -> String {
     let Some((day, rest)) = text.split_once(',') else {
         return text.to_owned();
     };
-    let day = ["st", "nd", "rd", "th"]
-        .into_iter()
-        .find_map(|suffix| day.strip_suffix(suffix))
-        .unwrap_or(day);
+    let day = ["st", "nd", "rd", "th"].into_iter().find_map(|suffix| day.strip_suffix(suffix)).unwrap_or(day);
     format!("{day},{rest}")
 }
 
@@ -131,22 +114,10 @@ mod tests {
 
     #[test]
     fn a_time_of_day_is_the_next_one() {
-        let at = |now| {
-            reset(
-                "purchase more credits or try again at 10:39 PM.",
-                now,
-                "Europe/Berlin",
-            )
-            .unwrap()
-        };
-        assert_eq!(
-            at("2026-11-20T18:00:00Z"),
-            "2026-11-20T22:39:00+01:00[Europe/Berlin]"
-        );
-        assert_eq!(
-            at("2026-11-20T22:30:00Z"),
-            "2026-11-21T22:39:00+01:00[Europe/Berlin]"
-        );
+        let at =
+            |now| reset("purchase more credits or try again at 10:39 PM.", now, "Europe/Berlin").unwrap();
+        assert_eq!(at("2026-11-20T18:00:00Z"), "2026-11-20T22:39:00+01:00[Europe/Berlin]");
+        assert_eq!(at("2026-11-20T22:30:00Z"), "2026-11-21T22:39:00+01:00[Europe/Berlin]");
     }
 
     #[test]
@@ -158,12 +129,8 @@ mod tests {
     #[test]
     fn a_date_with_an_ordinal_is_read() {
         for day in ["Nov 24th, 2026 1:05 AM", "nov 24, 2026 01:05 am"] {
-            let at = reset(
-                &format!("or try again at {day}."),
-                "2026-11-20T12:00:00Z",
-                "America/New_York",
-            )
-            .unwrap();
+            let at = reset(&format!("or try again at {day}."), "2026-11-20T12:00:00Z", "America/New_York")
+                .unwrap();
             assert_eq!(at, "2026-11-24T01:05:00-05:00[America/New_York]");
         }
     }
@@ -171,10 +138,7 @@ mod tests {
     #[test]
     fn a_wait_is_added_to_the_time_of_the_message() {
         let at = |message: &str| reset(message, "2026-11-20T12:00:00Z", "UTC").unwrap();
-        assert_eq!(
-            at("Try again in 3 days 2 hours."),
-            "2026-11-23T14:00:00+00:00[UTC]"
-        );
+        assert_eq!(at("Try again in 3 days 2 hours."), "2026-11-23T14:00:00+00:00[UTC]");
         assert_eq!(
             at("try again in 1 hour, 2 minutes and 3 seconds or so"),
             "2026-11-20T13:02:03+00:00[UTC]"
@@ -209,12 +173,7 @@ mod tests {
 
     #[test]
     fn a_time_that_the_clock_skips_is_read_all_the_same() {
-        let at = reset(
-            "try again at 2:30 AM",
-            "2026-03-29T00:00:00Z",
-            "Europe/Berlin",
-        )
-        .unwrap();
+        let at = reset("try again at 2:30 AM", "2026-03-29T00:00:00Z", "Europe/Berlin").unwrap();
         assert_eq!(at, "2026-03-29T03:30:00+02:00[Europe/Berlin]");
     }
 }

@@ -69,10 +69,7 @@ pub struct ConfigOverride {
 impl ConfigOverride {
     /// An override whose value is written as it stands.
     pub fn new(key: impl Into<String>, value: impl Into<String>) -> Self {
-        Self {
-            key: key.into(),
-            value: value.into(),
-        }
+        Self { key: key.into(), value: value.into() }
     }
 
     /// An override whose value is a TOML string.
@@ -105,12 +102,8 @@ pub enum Switch {
 
 impl Switch {
     /// Every switch there is.
-    pub const ALL: [Self; 4] = [
-        Self::Ephemeral,
-        Self::IgnoreUserConfig,
-        Self::IgnoreRules,
-        Self::StrictConfig,
-    ];
+    pub const ALL: [Self; 4] =
+        [Self::Ephemeral, Self::IgnoreUserConfig, Self::IgnoreRules, Self::StrictConfig];
 
     /// The flag of the command line.
     pub fn flag(self) -> &'static str {

@@ -53,10 +53,7 @@ impl fmt::Display for Unmapped {
             Reason::BadValue(value) => write!(f, "{flag}: cannot take the value {value:?}"),
             Reason::Contradicts(other) => write!(f, "{flag}: contradicts {other}"),
             Reason::Supervised(how) | Reason::Unsupported(how) => write!(f, "{flag}: {how}"),
-            Reason::Word => write!(
-                f,
-                "{flag}: a word, not a flag; the prompt is given on standard input"
-            ),
+            Reason::Word => write!(f, "{flag}: a word, not a flag; the prompt is given on standard input"),
             Reason::NoSandbox => write!(
                 f,
                 "no sandbox is given: add `--sandbox workspace-write` (or read-only, or danger-full-access)"
@@ -106,14 +103,8 @@ enum Meaning {
 
 fn meaning(flag: &str) -> Option<Meaning> {
     use Meaning::{Alone, Refused, Value};
-    let supervised = |takes_value, how| Refused {
-        takes_value,
-        reason: Reason::Supervised(how),
-    };
-    let unsupported = |takes_value, how| Refused {
-        takes_value,
-        reason: Reason::Unsupported(how),
-    };
+    let supervised = |takes_value, how| Refused { takes_value, reason: Reason::Supervised(how) };
+    let unsupported = |takes_value, how| Refused { takes_value, reason: Reason::Unsupported(how) };
     if let Some(switch) = Switch::ALL.into_iter().find(|switch| switch.flag() == flag) {
         return Some(Alone(match switch {
             Switch::Ephemeral => |settings| settings.switches.push(Switch::Ephemeral),
@@ -128,9 +119,7 @@ fn meaning(flag: &str) -> Option<Meaning> {
         "--search" => Alone(|settings| settings.web_search = true),
         "--oss" => Alone(|settings| settings.oss = true),
         "--full-auto" => Meaning::Sandbox(Sandbox::WorkspaceWrite),
-        "--yolo" | "--dangerously-bypass-approvals-and-sandbox" => {
-            Meaning::Sandbox(Sandbox::Bypass)
-        }
+        "--yolo" | "--dangerously-bypass-approvals-and-sandbox" => Meaning::Sandbox(Sandbox::Bypass),
         "-s" | "--sandbox" => Value(Parser::sandbox),
         "-m" | "--model" => Value(Parser::model),
         "-p" | "--profile" => Value(Parser::profile),
@@ -141,18 +130,13 @@ fn meaning(flag: &str) -> Option<Meaning> {
         "--add-dir" => Value(|parser, _, dir| parser.settings.add_dirs.push(PathBuf::from(dir))),
         // Codex splits at commas, too.
         "-i" | "--image" => Value(|parser, _, list| {
-            parser
-                .settings
-                .images
-                .extend(list.split(',').map(PathBuf::from));
+            parser.settings.images.extend(list.split(',').map(PathBuf::from));
         }),
         "--output-schema" => Value(Parser::output_schema),
         "--color" => Value(Parser::color),
         "-a" | "--ask-for-approval" => Value(Parser::approval),
         "-C" | "--cd" => supervised(true, "the run's own directory is the working directory"),
-        "-o" | "--output-last-message" => {
-            supervised(true, "the last message is taken from the events")
-        }
+        "-o" | "--output-last-message" => supervised(true, "the last message is taken from the events"),
         "--last" | "--all" => supervised(false, "which thread is resumed is decided for each run"),
         "--approve-for-me" | "--trust" | "--worktree" | "--dangerously-bypass-hook-trust" => {
             unsupported(false, "not supported")
@@ -160,9 +144,7 @@ fn meaning(flag: &str) -> Option<Meaning> {
         "--thread-source" | "--cyber-access-program" | "--remote" | "--remote-auth-token-env" => {
             unsupported(true, "not supported")
         }
-        "-h" | "--help" | "-V" | "--version" => {
-            unsupported(false, "prints a text instead of running")
-        }
+        "-h" | "--help" | "-V" | "--version" => unsupported(false, "prints a text instead of running"),
         _ => return None,
     })
 }
@@ -175,10 +157,7 @@ impl Parser {
             None if !arg.starts_with('-') => self.word(arg),
             None => self.refuse(flag, Reason::Unknown),
             Some(Meaning::Alone(_) | Meaning::Sandbox(_)) if attached.is_some() => {
-                self.refuse(
-                    flag,
-                    Reason::BadValue(attached.unwrap_or_default().to_owned()),
-                );
+                self.refuse(flag, Reason::BadValue(attached.unwrap_or_default().to_owned()));
             }
             Some(Meaning::Alone(apply)) => apply(&mut self.settings),
             Some(Meaning::Sandbox(sandbox)) => self.sandboxes.push((flag.to_owned(), sandbox)),
@@ -186,10 +165,7 @@ impl Parser {
                 Some(value) => apply(self, flag, value),
                 None => self.refuse(flag, Reason::MissingValue),
             },
-            Some(Meaning::Refused {
-                takes_value,
-                reason,
-            }) => {
+            Some(Meaning::Refused { takes_value, reason }) => {
                 if takes_value && attached.is_none() {
                     let _ = rest.next();
                 }
@@ -200,11 +176,7 @@ impl Parser {
 
     fn finish(mut self) -> Result<Settings, Vec<Unmapped>> {
         self.settle_sandbox();
-        if self.unmapped.is_empty() {
-            Ok(self.settings)
-        } else {
-            Err(self.unmapped)
-        }
+        if self.unmapped.is_empty() { Ok(self.settings) } else { Err(self.unmapped) }
     }
 
     /// One argument may allow what another leaves open (`--yolo exec --sandbox danger-full-access`,
@@ -228,20 +200,14 @@ impl Parser {
     }
 
     fn refuse(&mut self, flag: &str, reason: Reason) {
-        self.unmapped.push(Unmapped {
-            flag: flag.to_owned(),
-            reason,
-        });
+        self.unmapped.push(Unmapped { flag: flag.to_owned(), reason });
     }
 
     fn word(&mut self, word: &str) {
         if !self.exec_seen && matches!(word, "exec" | "e") {
             self.exec_seen = true;
         } else if matches!(word, "resume" | "fork" | "review") {
-            self.refuse(
-                word,
-                Reason::Supervised("which thread is resumed is decided for each run"),
-            );
+            self.refuse(word, Reason::Supervised("which thread is resumed is decided for each run"));
         } else {
             self.refuse(word, Reason::Word);
         }
@@ -298,18 +264,12 @@ impl Parser {
 
     fn approval(&mut self, flag: &str, policy: &str) {
         if policy != "never" {
-            self.refuse(
-                flag,
-                Reason::Unsupported("`codex exec` never asks; leave it out, or say `never`"),
-            );
+            self.refuse(flag, Reason::Unsupported("`codex exec` never asks; leave it out, or say `never`"));
         }
     }
 
     fn feature(&mut self, feature: &str, on: bool) {
-        self.keep(ConfigOverride::new(
-            format!("features.{feature}"),
-            on.to_string(),
-        ));
+        self.keep(ConfigOverride::new(format!("features.{feature}"), on.to_string()));
     }
 
     fn config(&mut self, flag: &str, assignment: &str) {
@@ -355,8 +315,5 @@ fn split_flag(arg: &str) -> (&str, Option<&str>) {
 
 /// A TOML string without its quotes; Codex takes an unquoted word as a string, too.
 fn unquoted(value: &str) -> &str {
-    ['"', '\'']
-        .into_iter()
-        .find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote))
-        .unwrap_or(value)
+    ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote)).unwrap_or(value)
 }

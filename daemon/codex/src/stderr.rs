@@ -48,22 +48,18 @@ impl<'a> StderrLine<'a> {
 fn is_backtrace(line: &str) -> bool {
     let frame = line.trim_start();
     let is_indented = frame.len() < line.len();
-    let number = frame
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or_default();
+    let number = frame.find(|c: char| !c.is_ascii_digit()).unwrap_or_default();
     line == "Stack backtrace:"
         || line == "stack backtrace:"
         || (line.starts_with("note: ") && line.contains("RUST_BACKTRACE"))
-        || (is_indented
-            && (number > 0 && frame[number..].starts_with(": ") || frame.starts_with("at ")))
+        || (is_indented && (number > 0 && frame[number..].starts_with(": ") || frame.starts_with("at ")))
 }
 
 fn log_line(line: &str) -> Option<StderrLine<'_>> {
     let (time, rest) = line.split_once(' ')?;
     time.parse::<jiff::Timestamp>().ok()?;
     let (level, text) = rest.trim_start().split_once(' ')?;
-    matches!(level, "ERROR" | "WARN" | "INFO" | "DEBUG" | "TRACE")
-        .then_some(StderrLine::Log { level, text })
+    matches!(level, "ERROR" | "WARN" | "INFO" | "DEBUG" | "TRACE").then_some(StderrLine::Log { level, text })
 }
 
 /// The last lines of stderr that mean something, oldest first.
@@ -74,9 +70,7 @@ pub(crate) fn telling_lines(tail: &[u8]) -> Vec<String> {
         StderrLine::Log { level, .. } => matches!(level, "ERROR" | "WARN"),
         StderrLine::Panic(_) | StderrLine::Text(_) => true,
     });
-    let mut lines: Vec<String> = telling
-        .map(|line| line.chars().take(KEPT_OF_LINE).collect())
-        .collect();
+    let mut lines: Vec<String> = telling.map(|line| line.chars().take(KEPT_OF_LINE).collect()).collect();
     lines.split_off(lines.len().saturating_sub(KEPT_LINES))
 }
 
@@ -145,34 +139,23 @@ mod tests {
 
     #[test]
     fn lines_are_told_apart() {
-        assert!(matches!(
-            StderrLine::read("Reading additional input from stdin..."),
-            StderrLine::Noise(_)
-        ));
+        assert!(matches!(StderrLine::read("Reading additional input from stdin..."), StderrLine::Noise(_)));
         assert_eq!(
             StderrLine::read("2026-11-20T22:02:40.337090Z ERROR codex_core::session: failed"),
-            StderrLine::Log {
-                level: "ERROR",
-                text: "codex_core::session: failed"
-            }
+            StderrLine::Log { level: "ERROR", text: "codex_core::session: failed" }
         );
         assert!(matches!(
             StderrLine::read("thread 'main' panicked at core/src/x.rs:1:2:"),
             StderrLine::Panic(_)
         ));
-        assert!(matches!(
-            StderrLine::read("Error: no such thing"),
-            StderrLine::Text(_)
-        ));
+        assert!(matches!(StderrLine::read("Error: no such thing"), StderrLine::Text(_)));
     }
 
     #[test]
     fn a_backtrace_does_not_hide_the_error_before_it() {
         let mut tail = b"Error: no such thing\n\nStack backtrace:\n".to_vec();
         for number in 0..50 {
-            tail.extend(
-                format!("{number:>4}: <unknown>\n             at /src/main.rs:1:2\n").bytes(),
-            );
+            tail.extend(format!("{number:>4}: <unknown>\n             at /src/main.rs:1:2\n").bytes());
         }
         tail.extend(b"note: run with `RUST_BACKTRACE=full` for a verbose backtrace.\n");
         assert_eq!(telling_lines(&tail), ["Error: no such thing"]);

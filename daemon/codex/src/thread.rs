@@ -30,9 +30,7 @@ impl FromStr for ThreadId {
         let hyphenated = text.len() == 36;
         match Uuid::try_parse(text) {
             Ok(uuid) if hyphenated => Ok(Self(uuid)),
-            _ => Err(InvalidThreadId {
-                text: text.chars().take(80).collect(),
-            }),
+            _ => Err(InvalidThreadId { text: text.chars().take(80).collect() }),
         }
     }
 }
@@ -50,18 +48,8 @@ mod tests {
     #[test]
     fn only_a_hyphenated_uuid_is_a_thread_id() {
         let id = "01a1fafb-4c87-7a22-8307-df19e86425a2";
-        assert_eq!(
-            id.parse::<ThreadId>().map(|id| id.to_string()),
-            Ok(id.to_owned())
-        );
-        for wrong in [
-            "",
-            "my-thread-name",
-            "01a1fafb4c877a228307df19e86425a2",
-            "--last",
-            "-",
-            "../x",
-        ] {
+        assert_eq!(id.parse::<ThreadId>().map(|id| id.to_string()), Ok(id.to_owned()));
+        for wrong in ["", "my-thread-name", "01a1fafb4c877a228307df19e86425a2", "--last", "-", "../x"] {
             assert!(wrong.parse::<ThreadId>().is_err(), "{wrong}");
         }
     }

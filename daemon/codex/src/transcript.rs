@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Body, Decoder, Event, FileChange, Item, ItemKind, ItemStatus, RunUsage, ThreadId, TodoEntry,
-    TokenUsage, UsageContext,
+    Body, Decoder, Event, FileChange, Item, ItemKind, ItemStatus, RunUsage, ThreadId, TodoEntry, TokenUsage,
+    UsageContext,
 };
 
 /// How much of a command's output is kept, from its end; the events hold it whole.
@@ -112,9 +112,7 @@ impl ItemState {
         match status {
             ItemStatus::Failed => Self::Failed,
             ItemStatus::Declined => Self::Declined,
-            ItemStatus::InProgress | ItemStatus::Completed | ItemStatus::Other(_) => {
-                Self::Completed
-            }
+            ItemStatus::InProgress | ItemStatus::Completed | ItemStatus::Other(_) => Self::Completed,
         }
     }
 }
@@ -130,11 +128,7 @@ impl Transcript {
     pub fn read(stdout: &[u8], at: Timestamp) -> Self {
         let mut transcript = Self::new();
         let mut decoder = Decoder::new();
-        for event in decoder
-            .feed(stdout, at)
-            .iter()
-            .chain(decoder.finish(at).as_ref())
-        {
+        for event in decoder.feed(stdout, at).iter().chain(decoder.finish(at).as_ref()) {
             transcript.push(event);
         }
         transcript.close();
@@ -170,10 +164,7 @@ impl Transcript {
     pub fn close(&mut self) {
         let commands = self.commands.iter_mut().map(|command| &mut command.state);
         let calls = self.mcp_calls.iter_mut().map(|call| &mut call.state);
-        for state in commands
-            .chain(calls)
-            .filter(|state| **state == ItemState::Open)
-        {
+        for state in commands.chain(calls).filter(|state| **state == ItemState::Open) {
             *state = ItemState::Abandoned;
         }
     }
@@ -193,12 +184,7 @@ impl Transcript {
     fn item(&mut self, item: &Item, complete: bool, at: Timestamp) {
         match &item.kind {
             ItemKind::AgentMessage { text } if complete => self.messages.push(text.clone()),
-            ItemKind::Command {
-                command,
-                output,
-                exit_code,
-                status,
-            } => {
+            ItemKind::Command { command, output, exit_code, status } => {
                 let entry = self.command(&item.id, command, at);
                 entry.output_bytes = output.len() as u64;
                 output_tail(output).clone_into(&mut entry.output_tail);
@@ -212,29 +198,15 @@ impl Transcript {
             ItemKind::FileChange { changes, status } if complete && changed(status) => {
                 self.file_changes.extend_from_slice(changes);
             }
-            ItemKind::McpToolCall {
-                server,
-                tool,
-                arguments,
-                error,
-                status,
-                ..
-            } => {
+            ItemKind::McpToolCall { server, tool, arguments, error, status, .. } => {
                 let call = McpCall {
                     server: server.clone(),
                     tool: tool.clone(),
                     arguments: arguments.clone(),
                     error: error.clone(),
-                    state: if complete {
-                        ItemState::closed(status)
-                    } else {
-                        ItemState::Open
-                    },
+                    state: if complete { ItemState::closed(status) } else { ItemState::Open },
                 };
-                let at = *self
-                    .mcp_calls_by_id
-                    .entry(item.id.clone())
-                    .or_insert(self.mcp_calls.len());
+                let at = *self.mcp_calls_by_id.entry(item.id.clone()).or_insert(self.mcp_calls.len());
                 match self.mcp_calls.get_mut(at) {
                     Some(known) => *known = call,
                     None => self.mcp_calls.push(call),
@@ -252,10 +224,7 @@ impl Transcript {
     }
 
     fn command(&mut self, id: &str, command: &str, at: Timestamp) -> &mut ShellCommand {
-        let index = *self
-            .commands_by_id
-            .entry(id.to_owned())
-            .or_insert(self.commands.len());
+        let index = *self.commands_by_id.entry(id.to_owned()).or_insert(self.commands.len());
         if index == self.commands.len() {
             self.commands.push(ShellCommand {
                 command: command.to_owned(),

@@ -42,9 +42,7 @@ impl TokenUsage {
 
     /// What Codex itself shows as "tokens used": input that was not cached, and output.
     pub fn total(&self) -> u64 {
-        self.input_tokens
-            .saturating_sub(self.cached_input_tokens)
-            .saturating_add(self.output_tokens)
+        self.input_tokens.saturating_sub(self.cached_input_tokens).saturating_add(self.output_tokens)
     }
 
     /// What was used since an earlier count of the same thread; `None` if this count is not a
@@ -71,10 +69,7 @@ impl TokenUsage {
                 other.cache_write_input_tokens,
             )?,
             output_tokens: with(self.output_tokens, other.output_tokens)?,
-            reasoning_output_tokens: optional(
-                self.reasoning_output_tokens,
-                other.reasoning_output_tokens,
-            )?,
+            reasoning_output_tokens: optional(self.reasoning_output_tokens, other.reasoning_output_tokens)?,
         })
     }
 }
@@ -120,31 +115,15 @@ impl UsageContext {
     /// Understands a reported figure.
     pub fn read(&self, reported: TokenUsage) -> RunUsage {
         if !self.resumed {
-            return RunUsage {
-                run: Some(reported),
-                thread: Some(reported),
-                basis: UsageBasis::NewThread,
-            };
+            return RunUsage { run: Some(reported), thread: Some(reported), basis: UsageBasis::NewThread };
         }
         if !self.counts_threads(&reported) {
             let thread = self.baseline.and_then(|earlier| reported.plus(&earlier));
-            return RunUsage {
-                run: Some(reported),
-                thread,
-                basis: UsageBasis::PerProcess,
-            };
+            return RunUsage { run: Some(reported), thread, basis: UsageBasis::PerProcess };
         }
         let run = self.baseline.and_then(|earlier| reported.since(&earlier));
-        let basis = if run.is_some() {
-            UsageBasis::Difference
-        } else {
-            UsageBasis::NoBaseline
-        };
-        RunUsage {
-            run,
-            thread: Some(reported),
-            basis,
-        }
+        let basis = if run.is_some() { UsageBasis::Difference } else { UsageBasis::NoBaseline };
+        RunUsage { run, thread: Some(reported), basis }
     }
 
     /// Whether the release counts the whole thread. Where between the two tested releases this
@@ -174,56 +153,33 @@ mod tests {
     }
 
     fn new(input: u64, output: u64) -> TokenUsage {
-        let raw =
-            json!({"input_tokens": input, "output_tokens": output, "reasoning_output_tokens": 0});
+        let raw = json!({"input_tokens": input, "output_tokens": output, "reasoning_output_tokens": 0});
         TokenUsage::decode(&raw).unwrap()
     }
 
     fn context(version: Option<Version>, baseline: Option<TokenUsage>) -> UsageContext {
-        UsageContext {
-            version,
-            resumed: true,
-            baseline,
-        }
+        UsageContext { version, resumed: true, baseline }
     }
 
     #[test]
     fn a_new_thread_costs_what_is_reported() {
-        for version in [
-            None,
-            Some(Version::OLDEST_KNOWN),
-            Some(Version::NEWEST_KNOWN),
-        ] {
-            let usage = UsageContext {
-                version,
-                resumed: false,
-                baseline: None,
-            }
-            .read(new(100, 20));
-            assert_eq!(
-                (usage.run, usage.thread),
-                (Some(new(100, 20)), Some(new(100, 20)))
-            );
+        for version in [None, Some(Version::OLDEST_KNOWN), Some(Version::NEWEST_KNOWN)] {
+            let usage = UsageContext { version, resumed: false, baseline: None }.read(new(100, 20));
+            assert_eq!((usage.run, usage.thread), (Some(new(100, 20)), Some(new(100, 20))));
         }
     }
 
     #[test]
     fn a_release_that_counts_threads_needs_a_difference() {
         let usage = context(Some(Version::NEWEST_KNOWN), Some(new(300, 60))).read(new(400, 80));
-        assert_eq!(
-            (usage.run, usage.thread),
-            (Some(new(100, 20)), Some(new(400, 80)))
-        );
+        assert_eq!((usage.run, usage.thread), (Some(new(100, 20)), Some(new(400, 80))));
         assert_eq!(usage.basis, UsageBasis::Difference);
     }
 
     #[test]
     fn a_release_that_counts_processes_needs_a_sum() {
         let usage = context(Some(Version::OLDEST_KNOWN), Some(old(300, 60))).read(old(100, 20));
-        assert_eq!(
-            (usage.run, usage.thread),
-            (Some(old(100, 20)), Some(old(400, 80)))
-        );
+        assert_eq!((usage.run, usage.thread), (Some(old(100, 20)), Some(old(400, 80))));
         assert_eq!(usage.basis, UsageBasis::PerProcess);
     }
 
@@ -240,10 +196,7 @@ mod tests {
         for baseline in [None, Some(new(900, 900))] {
             let usage = context(Some(Version::NEWEST_KNOWN), baseline).read(new(400, 80));
             assert_eq!(usage.run, None);
-            assert_eq!(
-                (usage.thread, usage.basis),
-                (Some(new(400, 80)), UsageBasis::NoBaseline)
-            );
+            assert_eq!((usage.thread, usage.basis), (Some(new(400, 80)), UsageBasis::NoBaseline));
         }
     }
 

@@ -29,32 +29,18 @@ impl Version {
     /// The last release known to report tokens per process (and to know none of the newer flags).
     /// What came between this and [`Version::NEWEST_KNOWN`] was never tried, so decisions name one
     /// of the two and treat the gap by what they see.
-    pub const OLDEST_KNOWN: Self = Self {
-        major: 0,
-        minor: 75,
-        patch: 0,
-    };
+    pub const OLDEST_KNOWN: Self = Self { major: 0, minor: 75, patch: 0 };
 
     /// The newest release that this crate was tested against.
-    pub const NEWEST_KNOWN: Self = Self {
-        major: 0,
-        minor: 169,
-        patch: 0,
-    };
+    pub const NEWEST_KNOWN: Self = Self { major: 0, minor: 169, patch: 0 };
 
     /// Finds the version in what `codex --version` printed (`codex-cli 0.169.0`).
     ///
     /// Wrappers may print lines of their own, so the line that starts with `codex` is preferred;
     /// failing that, the output must be a bare version.
     pub fn parse_output(output: &str) -> Result<Self, InvalidVersion> {
-        let named = output
-            .lines()
-            .filter(|line| line.trim_start().starts_with("codex"));
-        let last_word = |line: &str| {
-            line.split_whitespace()
-                .last()
-                .and_then(|word| word.parse().ok())
-        };
+        let named = output.lines().filter(|line| line.trim_start().starts_with("codex"));
+        let last_word = |line: &str| line.split_whitespace().last().and_then(|word| word.parse().ok());
         named
             .filter_map(last_word)
             .next_back()
@@ -64,9 +50,7 @@ impl Version {
 }
 
 fn invalid(text: &str) -> InvalidVersion {
-    InvalidVersion {
-        text: text.trim().chars().take(80).collect(),
-    }
+    InvalidVersion { text: text.trim().chars().take(80).collect() }
 }
 
 impl FromStr for Version {
@@ -75,17 +59,10 @@ impl FromStr for Version {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text = text.strip_prefix('v').unwrap_or(text);
         let release = text.split(['-', '+']).next().unwrap_or(text);
-        let numbers: Vec<u32> = release
-            .split('.')
-            .map(str::parse)
-            .collect::<Result<_, _>>()
-            .map_err(|_| invalid(text))?;
+        let numbers: Vec<u32> =
+            release.split('.').map(str::parse).collect::<Result<_, _>>().map_err(|_| invalid(text))?;
         match numbers[..] {
-            [major, minor, patch] => Ok(Self {
-                major,
-                minor,
-                patch,
-            }),
+            [major, minor, patch] => Ok(Self { major, minor, patch }),
             _ => Err(invalid(text)),
         }
     }

@@ -13,11 +13,7 @@ use tempfile::TempDir;
 
 /// The target triple of this machine, as npm's packages name it.
 fn target() -> String {
-    let system = if cfg!(target_os = "macos") {
-        "apple-darwin"
-    } else {
-        "unknown-linux-musl"
-    };
+    let system = if cfg!(target_os = "macos") { "apple-darwin" } else { "unknown-linux-musl" };
     format!("{}-{system}", std::env::consts::ARCH)
 }
 
@@ -39,11 +35,7 @@ impl Npm {
         let npm = Self { dir };
         let package = npm.openai().join("codex");
         program(&package.join("bin/codex.js"), "#!/usr/bin/env node\n");
-        fs::write(
-            package.join("package.json"),
-            r#"{"name": "@openai/codex", "type": "module"}"#,
-        )
-        .unwrap();
+        fs::write(package.join("package.json"), r#"{"name": "@openai/codex", "type": "module"}"#).unwrap();
         fs::create_dir_all(npm.bin()).unwrap();
         symlink("../@openai/codex/bin/codex.js", npm.bin().join("codex")).unwrap();
         npm
@@ -76,10 +68,7 @@ fn the_native_program_is_found_inside_the_package_of_old_releases() {
 
     let binary = npm.locate();
 
-    assert_eq!(
-        (binary.program(), binary.kind()),
-        (real(&native).as_path(), BinaryKind::Native)
-    );
+    assert_eq!((binary.program(), binary.kind()), (real(&native).as_path(), BinaryKind::Native));
     let path: Vec<_> = binary.environment().collect();
     let tools = real(&vendor).join(target()).join("path");
     let expected = std::env::join_paths([tools, npm.bin()]).unwrap();
@@ -89,27 +78,17 @@ fn the_native_program_is_found_inside_the_package_of_old_releases() {
 #[test]
 fn the_native_program_is_found_in_the_platform_package_beside_it() {
     let npm = Npm::install();
-    let native = program(
-        &npm.openai()
-            .join("codex-some-platform/vendor")
-            .join(target())
-            .join("bin/codex"),
-        "",
-    );
+    let native =
+        program(&npm.openai().join("codex-some-platform/vendor").join(target()).join("bin/codex"), "");
     let binary = npm.locate();
-    assert_eq!(
-        (binary.program(), binary.kind()),
-        (real(&native).as_path(), BinaryKind::Native)
-    );
+    assert_eq!((binary.program(), binary.kind()), (real(&native).as_path(), BinaryKind::Native));
     assert_eq!(binary.environment().count(), 0);
 }
 
 #[test]
 fn the_native_program_is_found_in_a_nested_platform_package() {
     let npm = Npm::install();
-    let nested = npm
-        .openai()
-        .join("codex/node_modules/@openai/codex-some-platform/vendor");
+    let nested = npm.openai().join("codex/node_modules/@openai/codex-some-platform/vendor");
     let native = program(&nested.join(target()).join("bin/codex"), "");
     assert_eq!(npm.locate().program(), real(&native));
 }
@@ -117,16 +96,9 @@ fn the_native_program_is_found_in_a_nested_platform_package() {
 #[test]
 fn a_launcher_without_its_native_program_is_used_as_it_is() {
     let npm = Npm::install();
-    program(
-        &npm.openai()
-            .join("codex/vendor/mips-unknown-plan9/codex/codex"),
-        "",
-    );
+    program(&npm.openai().join("codex/vendor/mips-unknown-plan9/codex/codex"), "");
     let binary = npm.locate();
-    assert_eq!(
-        (binary.program(), binary.kind()),
-        (npm.bin().join("codex").as_path(), BinaryKind::Launcher)
-    );
+    assert_eq!((binary.program(), binary.kind()), (npm.bin().join("codex").as_path(), BinaryKind::Launcher));
 }
 
 #[test]
@@ -135,14 +107,8 @@ fn a_wrapper_keeps_its_words() {
     let docker = program(&dir.path().join("docker"), "");
     let spec = "docker run --rm -i 'an image' codex";
     let binary = Binary::locate(spec, Some(dir.path().as_os_str()), Path::new("/")).unwrap();
-    assert_eq!(
-        (binary.program(), binary.kind()),
-        (docker.as_path(), BinaryKind::AsGiven)
-    );
-    assert_eq!(
-        binary.leading_words(),
-        ["run", "--rm", "-i", "an image", "codex"]
-    );
+    assert_eq!((binary.program(), binary.kind()), (docker.as_path(), BinaryKind::AsGiven));
+    assert_eq!(binary.leading_words(), ["run", "--rm", "-i", "an image", "codex"]);
 }
 
 #[test]
@@ -150,19 +116,10 @@ fn a_path_is_relative_to_the_directory_of_the_run() {
     let dir = tempfile::tempdir().unwrap();
     let script = program(&dir.path().join("tools/codex"), "");
     assert_eq!(
-        Binary::locate("./tools/codex", None, dir.path())
-            .unwrap()
-            .program(),
+        Binary::locate("./tools/codex", None, dir.path()).unwrap().program(),
         dir.path().join("./tools/codex")
     );
-    assert_eq!(
-        real(
-            Binary::locate("tools/codex", None, dir.path())
-                .unwrap()
-                .program()
-        ),
-        real(&script)
-    );
+    assert_eq!(real(Binary::locate("tools/codex", None, dir.path()).unwrap().program()), real(&script));
 }
 
 #[test]
@@ -172,14 +129,8 @@ fn the_first_program_in_path_that_may_be_run_counts() {
     fs::create_dir(dir.path().join("two")).unwrap();
     fs::write(dir.path().join("two/codex"), "not executable").unwrap();
     let third = program(&dir.path().join("three/codex"), "");
-    let path =
-        std::env::join_paths(["one", "two", "three"].map(|name| dir.path().join(name))).unwrap();
-    assert_eq!(
-        Binary::locate("codex", Some(&path), Path::new("/"))
-            .unwrap()
-            .program(),
-        third
-    );
+    let path = std::env::join_paths(["one", "two", "three"].map(|name| dir.path().join(name))).unwrap();
+    assert_eq!(Binary::locate("codex", Some(&path), Path::new("/")).unwrap().program(), third);
 }
 
 #[test]
@@ -196,41 +147,16 @@ fn without_a_path_nothing_is_found_in_the_working_directory() {
 fn what_cannot_be_found_is_named_with_the_place_that_was_looked_at() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("plain"), "").unwrap();
-    let locate =
-        |spec: &str| Binary::locate(spec, Some(dir.path().as_os_str()), dir.path()).unwrap_err();
+    let locate = |spec: &str| Binary::locate(spec, Some(dir.path().as_os_str()), dir.path()).unwrap_err();
     let at = |name: &str| dir.path().join(name);
     assert_eq!(locate("  "), LocateError::Empty);
     assert_eq!(locate("''"), LocateError::Empty);
-    assert_eq!(
-        locate("codex 'x"),
-        LocateError::Quoting {
-            spec: "codex 'x".to_owned()
-        }
-    );
+    assert_eq!(locate("codex 'x"), LocateError::Quoting { spec: "codex 'x".to_owned() });
     let path = dir.path().to_str().unwrap().to_owned();
-    assert_eq!(
-        locate("codex"),
-        LocateError::NotInPath {
-            name: "codex".to_owned(),
-            path
-        }
-    );
-    assert_eq!(
-        locate("plain"),
-        LocateError::NotExecutable { path: at("plain") }
-    );
-    assert_eq!(
-        locate("./plain"),
-        LocateError::NotExecutable {
-            path: at("./plain")
-        }
-    );
-    assert_eq!(
-        locate("none/codex"),
-        LocateError::NotFound {
-            path: at("none/codex")
-        }
-    );
+    assert_eq!(locate("codex"), LocateError::NotInPath { name: "codex".to_owned(), path });
+    assert_eq!(locate("plain"), LocateError::NotExecutable { path: at("plain") });
+    assert_eq!(locate("./plain"), LocateError::NotExecutable { path: at("./plain") });
+    assert_eq!(locate("none/codex"), LocateError::NotFound { path: at("none/codex") });
 }
 
 #[test]
@@ -263,10 +189,8 @@ const PLENTY: Duration = Duration::from_secs(30);
 #[test]
 fn the_version_is_the_programs_own_word() {
     let dir = tempfile::tempdir().unwrap();
-    let codex = script(
-        &dir,
-        "[ \"$1\" = --version ] && echo pulling an image && echo codex-cli 0.169.0-alpha.2\n",
-    );
+    let codex =
+        script(&dir, "[ \"$1\" = --version ] && echo pulling an image && echo codex-cli 0.169.0-alpha.2\n");
     assert_eq!(version(&codex, PLENTY).unwrap(), Version::NEWEST_KNOWN);
 }
 
@@ -278,10 +202,7 @@ fn a_probe_leaves_nothing_behind() {
         "echo litter > \"$CODEX_HOME/x\"; mkdir \"$TMPDIR/y\"; echo \"$CODEX_HOME\" > {}; echo codex-cli 0.75.0\n",
         note.display()
     );
-    assert_eq!(
-        version(&script(&dir, &text), PLENTY).unwrap(),
-        Version::OLDEST_KNOWN
-    );
+    assert_eq!(version(&script(&dir, &text), PLENTY).unwrap(), Version::OLDEST_KNOWN);
     let home = fs::read_to_string(note).unwrap();
     assert!(!Path::new(home.trim()).exists());
 }
@@ -290,18 +211,13 @@ fn a_probe_leaves_nothing_behind() {
 fn a_program_that_does_not_answer_is_killed_with_its_children() {
     let dir = tempfile::tempdir().unwrap();
     let pid_file = dir.path().join("pid");
-    let codex = script(
-        &dir,
-        &format!("sleep 1000 & echo $! > {}; wait\n", pid_file.display()),
-    );
+    let codex = script(&dir, &format!("sleep 1000 & echo $! > {}; wait\n", pid_file.display()));
     // On a busy machine the script may need longer to get as far as its child.
     let pid = (1..8)
         .find_map(|attempt| {
             let error = version(&codex, Duration::from_millis(100 << attempt)).unwrap_err();
             assert!(matches!(error, ProbeError::TimedOut { .. }), "{error}");
-            fs::read_to_string(&pid_file)
-                .ok()
-                .filter(|pid| pid.ends_with('\n'))
+            fs::read_to_string(&pid_file).ok().filter(|pid| pid.ends_with('\n'))
         })
         .unwrap();
     let alive = || {
@@ -319,10 +235,7 @@ fn a_program_that_does_not_answer_is_killed_with_its_children() {
 fn other_answers_are_no_version() {
     let dir = tempfile::tempdir().unwrap();
     let failed = version(&script(&dir, "exit 3\n"), PLENTY).unwrap_err();
-    assert!(
-        matches!(failed, ProbeError::Failed { status, .. } if status.code() == Some(3)),
-        "{failed}"
-    );
+    assert!(matches!(failed, ProbeError::Failed { status, .. } if status.code() == Some(3)), "{failed}");
     let other = version(&script(&dir, "echo git version 2.47.0\n"), PLENTY).unwrap_err();
     assert!(matches!(other, ProbeError::NotCodex { .. }), "{other}");
     fs::remove_file(dir.path().join("codex.sh")).unwrap();

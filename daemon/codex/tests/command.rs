@@ -6,17 +6,12 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use codex::{
-    Binary, ConfigOverride, Invocation, InvocationError, NetworkRetries, Sandbox, Settings, Switch,
-    Turn, Version,
+    Binary, ConfigOverride, Invocation, InvocationError, NetworkRetries, Sandbox, Settings, Switch, Turn,
+    Version,
 };
 
 fn turn(prompt: &str) -> Turn {
-    Turn {
-        prompt: prompt.into(),
-        resume: None,
-        cwd: "/repo".into(),
-        last_message_file: None,
-    }
+    Turn { prompt: prompt.into(), resume: None, cwd: "/repo".into(), last_message_file: None }
 }
 
 fn shell() -> Binary {
@@ -25,20 +20,13 @@ fn shell() -> Binary {
 
 fn args(version: Option<Version>, settings: &Settings, turn: Turn) -> Vec<String> {
     let invocation = Invocation::new(&shell(), version, settings, turn).unwrap();
-    invocation
-        .args
-        .into_iter()
-        .map(|arg: OsString| arg.into_string().unwrap())
-        .collect()
+    invocation.args.into_iter().map(|arg: OsString| arg.into_string().unwrap()).collect()
 }
 
 #[test]
 fn every_flag_stands_before_resume_where_all_releases_take_it() {
-    let settings = Settings {
-        sandbox: Sandbox::WorkspaceWrite,
-        skip_git_repo_check: true,
-        ..Settings::default()
-    };
+    let settings =
+        Settings { sandbox: Sandbox::WorkspaceWrite, skip_git_repo_check: true, ..Settings::default() };
     let resumed = Turn {
         resume: Some("01a1fafb-4c87-7a22-8307-df19e86425a2".parse().unwrap()),
         last_message_file: Some("/run/last.txt".into()),
@@ -59,10 +47,7 @@ fn every_flag_stands_before_resume_where_all_releases_take_it() {
     ];
     assert_eq!(old, expected);
     let new = args(Some(Version::NEWEST_KNOWN), &settings, resumed.clone());
-    let (resume, last) = (
-        new.iter().position(|arg| arg == "resume").unwrap(),
-        new.len() - 1,
-    );
+    let (resume, last) = (new.iter().position(|arg| arg == "resume").unwrap(), new.len() - 1);
     assert_eq!(last - resume, 2);
     assert_eq!(args(None, &settings, resumed), new);
 }
@@ -73,15 +58,9 @@ fn the_sandbox_is_named_every_time() {
         (Sandbox::ReadOnly, &["-s", "read-only"][..]),
         (Sandbox::WorkspaceWrite, &["-s", "workspace-write"]),
         (Sandbox::DangerFullAccess, &["-s", "danger-full-access"]),
-        (
-            Sandbox::Bypass,
-            &["--dangerously-bypass-approvals-and-sandbox"],
-        ),
+        (Sandbox::Bypass, &["--dangerously-bypass-approvals-and-sandbox"]),
     ] {
-        let settings = Settings {
-            sandbox,
-            ..Settings::default()
-        };
+        let settings = Settings { sandbox, ..Settings::default() };
         let args = args(Some(Version::OLDEST_KNOWN), &settings, turn("x"));
         assert_eq!(args[2..args.len() - 1], *expected);
     }
@@ -91,18 +70,13 @@ fn the_sandbox_is_named_every_time() {
 fn network_retries_are_bounded_where_they_would_not_be() {
     let bound = ["-c", "features.unbounded_connection_retries=false"];
     let has_bound = |version, settings: &Settings| {
-        args(version, settings, turn("x"))
-            .windows(2)
-            .any(|pair| pair == bound)
+        args(version, settings, turn("x")).windows(2).any(|pair| pair == bound)
     };
     let settings = Settings::default();
     assert!(has_bound(Some(Version::NEWEST_KNOWN), &settings));
     assert!(has_bound(None, &settings));
     assert!(!has_bound(Some(Version::OLDEST_KNOWN), &settings));
-    let settings = Settings {
-        network_retries: NetworkRetries::AsConfigured,
-        ..settings
-    };
+    let settings = Settings { network_retries: NetworkRetries::AsConfigured, ..settings };
     assert!(!has_bound(Some(Version::NEWEST_KNOWN), &settings));
 }
 
@@ -118,11 +92,8 @@ fn the_users_own_overrides_come_last_so_that_they_count() {
         ..Settings::default()
     };
     let args = args(Some(Version::NEWEST_KNOWN), &settings, turn("x"));
-    let overrides: Vec<&str> = args
-        .windows(2)
-        .filter(|pair| pair[0] == "-c")
-        .map(|pair| pair[1].as_str())
-        .collect();
+    let overrides: Vec<&str> =
+        args.windows(2).filter(|pair| pair[0] == "-c").map(|pair| pair[1].as_str()).collect();
     let expected = [
         "features.unbounded_connection_retries=false",
         "web_search=\"live\"",
@@ -171,17 +142,13 @@ fn every_other_setting_becomes_its_flag() {
         "/s.json",
         "-",
     ];
-    assert_eq!(
-        args(Some(Version::OLDEST_KNOWN), &settings, turn("x")),
-        expected
-    );
+    assert_eq!(args(Some(Version::OLDEST_KNOWN), &settings, turn("x")), expected);
 }
 
 #[test]
 fn the_prompt_goes_to_standard_input_whatever_it_looks_like() {
     for prompt in ["resume", "--help", "-", &"x".repeat(300_000)] {
-        let invocation =
-            Invocation::new(&shell(), None, &Settings::default(), turn(prompt)).unwrap();
+        let invocation = Invocation::new(&shell(), None, &Settings::default(), turn(prompt)).unwrap();
         assert_eq!(invocation.stdin, prompt.as_bytes());
         assert_eq!(invocation.args.last().unwrap(), "-");
         assert_eq!(invocation.cwd, Path::new("/repo"));
@@ -191,44 +158,26 @@ fn the_prompt_goes_to_standard_input_whatever_it_looks_like() {
 #[test]
 fn a_prompt_that_codex_would_refuse_is_refused_at_once() {
     let refused = |prompt: &[u8]| {
-        let turn = Turn {
-            prompt: prompt.to_vec(),
-            ..turn("")
-        };
+        let turn = Turn { prompt: prompt.to_vec(), ..turn("") };
         Invocation::new(&shell(), None, &Settings::default(), turn).unwrap_err()
     };
     assert_eq!(refused(b""), InvocationError::EmptyPrompt);
     assert_eq!(refused(b" \n"), InvocationError::EmptyPrompt);
-    assert_eq!(
-        refused(b"ok \xff"),
-        InvocationError::PromptNotUtf8 { offset: 3 }
-    );
+    assert_eq!(refused(b"ok \xff"), InvocationError::PromptNotUtf8 { offset: 3 });
 }
 
 #[test]
 fn the_words_of_a_wrapper_come_first() {
-    let wrapper = Binary::locate(
-        "/bin/sh -c 'exec \"$0\" \"$@\"' codex",
-        None,
-        Path::new("/"),
-    )
-    .unwrap();
+    let wrapper = Binary::locate("/bin/sh -c 'exec \"$0\" \"$@\"' codex", None, Path::new("/")).unwrap();
     let invocation = Invocation::new(&wrapper, None, &Settings::default(), turn("x")).unwrap();
     assert_eq!(invocation.program, Path::new("/bin/sh"));
-    assert_eq!(
-        invocation.args[..4],
-        ["-c", "exec \"$0\" \"$@\"", "codex", "exec"].map(OsString::from)
-    );
+    assert_eq!(invocation.args[..4], ["-c", "exec \"$0\" \"$@\"", "codex", "exec"].map(OsString::from));
 }
 
 #[test]
 fn settings_that_are_stored_come_back_the_same() {
-    let settings =
-        Settings::parse_args(&["--yolo", "-m", "gpt-5", "--ephemeral", "-c", "a=1"]).unwrap();
+    let settings = Settings::parse_args(&["--yolo", "-m", "gpt-5", "--ephemeral", "-c", "a=1"]).unwrap();
     let stored = serde_json::to_string(&settings).unwrap();
     assert_eq!(serde_json::from_str::<Settings>(&stored).unwrap(), settings);
-    assert_eq!(
-        serde_json::from_str::<Settings>("{}").unwrap(),
-        Settings::default()
-    );
+    assert_eq!(serde_json::from_str::<Settings>("{}").unwrap(), Settings::default());
 }

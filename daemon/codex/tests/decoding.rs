@@ -27,34 +27,20 @@ fn item(item: &str) -> ItemKind {
 
 #[test]
 fn an_item_with_a_key_twice_is_read() {
-    let line = r#"{"type":"item.started","item":{"id":"item_1","type":"web_search","id":"ws_1","query":"rust"}}"#;
-    let Body::ItemStarted(item) = body(line) else {
-        panic!("not read")
-    };
+    let line =
+        r#"{"type":"item.started","item":{"id":"item_1","type":"web_search","id":"ws_1","query":"rust"}}"#;
+    let Body::ItemStarted(item) = body(line) else { panic!("not read") };
     assert_eq!(item.id, "ws_1");
-    assert_eq!(
-        item.kind,
-        ItemKind::WebSearch {
-            query: "rust".to_owned()
-        }
-    );
+    assert_eq!(item.kind, ItemKind::WebSearch { query: "rust".to_owned() });
 }
 
 #[test]
 fn unknown_events_and_items_are_kept_whole() {
     let line = r#"{"type":"turn.paused","why":{"a":[1]}}"#;
     let raw = serde_json::from_str(line).unwrap();
-    assert_eq!(
-        body(line),
-        Body::Unknown {
-            name: "turn.paused".to_owned(),
-            raw
-        }
-    );
+    assert_eq!(body(line), Body::Unknown { name: "turn.paused".to_owned(), raw });
     let kind = item(r#"{"id":"x","type":"hologram","depth":3}"#);
-    assert!(
-        matches!(kind, ItemKind::Unknown { name, raw } if name == "hologram" && raw["depth"] == 3)
-    );
+    assert!(matches!(kind, ItemKind::Unknown { name, raw } if name == "hologram" && raw["depth"] == 3));
 }
 
 #[test]
@@ -86,40 +72,19 @@ fn an_event_without_what_makes_it_one_is_unknown() {
 
 #[test]
 fn the_end_of_a_turn_counts_even_without_its_details() {
-    assert_eq!(
-        body(r#"{"type":"turn.completed"}"#),
-        Body::TurnCompleted { usage: None }
-    );
-    assert_eq!(
-        body(r#"{"type":"turn.completed","usage":[]}"#),
-        Body::TurnCompleted { usage: None }
-    );
-    assert_eq!(
-        body(r#"{"type":"turn.failed"}"#),
-        Body::TurnFailed {
-            message: String::new()
-        }
-    );
-    let plain = Body::TurnFailed {
-        message: "no".to_owned(),
-    };
+    assert_eq!(body(r#"{"type":"turn.completed"}"#), Body::TurnCompleted { usage: None });
+    assert_eq!(body(r#"{"type":"turn.completed","usage":[]}"#), Body::TurnCompleted { usage: None });
+    assert_eq!(body(r#"{"type":"turn.failed"}"#), Body::TurnFailed { message: String::new() });
+    let plain = Body::TurnFailed { message: "no".to_owned() };
     assert_eq!(body(r#"{"type":"turn.failed","error":"no"}"#), plain);
-    assert_eq!(
-        body(r#"{"type":"turn.failed","error":{"message":"no"}}"#),
-        plain
-    );
+    assert_eq!(body(r#"{"type":"turn.failed","error":{"message":"no"}}"#), plain);
 }
 
 #[test]
 fn a_line_that_is_no_event_does_not_hide_the_next() {
-    let events = decode(
-        b"npm notice: new version\n[1,2]\n{\"type\":\"turn.started\"}\n{\"type\":\"turn.com",
-    );
+    let events = decode(b"npm notice: new version\n[1,2]\n{\"type\":\"turn.started\"}\n{\"type\":\"turn.com");
     let bodies: Vec<&Body> = events.iter().map(|event| &event.body).collect();
-    let unparsed = |text: &str, unfinished| Body::Unparsed {
-        text: text.to_owned(),
-        unfinished,
-    };
+    let unparsed = |text: &str, unfinished| Body::Unparsed { text: text.to_owned(), unfinished };
     assert_eq!(
         bodies,
         [
@@ -133,34 +98,20 @@ fn a_line_that_is_no_event_does_not_hide_the_next() {
 
 #[test]
 fn a_last_line_that_lacks_only_its_newline_is_read() {
-    assert!(matches!(
-        body(r#"{"type":"turn.completed"}"#),
-        Body::TurnCompleted { .. }
-    ));
+    assert!(matches!(body(r#"{"type":"turn.completed"}"#), Body::TurnCompleted { .. }));
 }
 
 #[test]
 fn invalid_utf8_is_replaced_where_it_stands() {
     let events = decode(b"{\"type\":\"error\",\"message\":\"a\xffb\"}\n");
-    assert_eq!(
-        events[0].body,
-        Body::Error {
-            message: "a\u{fffd}b".to_owned()
-        }
-    );
+    assert_eq!(events[0].body, Body::Error { message: "a\u{fffd}b".to_owned() });
 }
 
 #[test]
 fn a_line_over_the_limit_is_reported_and_skipped() {
     let mut decoder = Decoder::new().with_line_limit(20);
-    let long = format!(
-        "{{\"type\":\"error\",\"message\":\"{}\"}}\n",
-        "x".repeat(100)
-    );
-    let events = decoder.feed(
-        format!("{long}{{\"type\":\"error\"}}\n").as_bytes(),
-        Timestamp::UNIX_EPOCH,
-    );
+    let long = format!("{{\"type\":\"error\",\"message\":\"{}\"}}\n", "x".repeat(100));
+    let events = decoder.feed(format!("{long}{{\"type\":\"error\"}}\n").as_bytes(), Timestamp::UNIX_EPOCH);
     let length = long.len() as u64 - 1;
     assert!(
         matches!(&events[0].body, Body::TooLong { length: n, start } if *n == length && start.starts_with("{\"type\""))
@@ -171,21 +122,14 @@ fn a_line_over_the_limit_is_reported_and_skipped() {
 
 #[test]
 fn a_value_nested_too_deeply_is_kept_as_text() {
-    let line = format!(
-        "{{\"type\":\"error\",\"message\":{}{}}}",
-        "[".repeat(5000),
-        "]".repeat(5000)
-    );
+    let line = format!("{{\"type\":\"error\",\"message\":{}{}}}", "[".repeat(5000), "]".repeat(5000));
     assert!(matches!(body(&line), Body::Unparsed { .. }));
 }
 
 #[test]
 fn events_carry_the_time_and_the_place_of_their_line() {
     let mut decoder = Decoder::new();
-    let (one, two) = (
-        Timestamp::from_second(1).unwrap(),
-        Timestamp::from_second(2).unwrap(),
-    );
+    let (one, two) = (Timestamp::from_second(1).unwrap(), Timestamp::from_second(2).unwrap());
     let first = decoder.feed(b"{\"type\":\"turn.started\"}\n{\"type\":", one);
     let second = decoder.feed(b"\"error\"}\n", two);
     assert_eq!((first[0].at, first[0].offset), (one, 0));
@@ -198,8 +142,7 @@ fn a_decoder_goes_on_where_an_earlier_one_stopped() {
     let mut first = Decoder::new();
     let mut events = first.feed(&bytes[..30], Timestamp::UNIX_EPOCH);
     let offset = usize::try_from(first.offset()).unwrap();
-    events
-        .extend(Decoder::starting_at(first.offset()).feed(&bytes[offset..], Timestamp::UNIX_EPOCH));
+    events.extend(Decoder::starting_at(first.offset()).feed(&bytes[offset..], Timestamp::UNIX_EPOCH));
     assert_eq!(events, decode(bytes));
 }
 

@@ -100,10 +100,7 @@ impl Recording {
 
     /// The recording of a case by the newer release, and by the older.
     fn both(case: &str) -> [Self; 2] {
-        [
-            Self::of(case, Version::NEWEST_KNOWN),
-            Self::of(case, Version::OLDEST_KNOWN),
-        ]
+        [Self::of(case, Version::NEWEST_KNOWN), Self::of(case, Version::OLDEST_KNOWN)]
     }
 
     fn of(case: &str, version: Version) -> Self {
@@ -129,11 +126,7 @@ impl Recording {
             "SIGTERM" => 15,
             other => panic!("unexpected signal {other}"),
         });
-        ExitFacts {
-            code: self.exit_code,
-            signal,
-            stopped: None,
-        }
+        ExitFacts { code: self.exit_code, signal, stopped: None }
     }
 
     fn outcome(&self) -> Outcome {
@@ -142,18 +135,9 @@ impl Recording {
 
     fn outcome_with(&self, exit: ExitFacts) -> Outcome {
         // What is not a UUID cannot be asked for with this crate.
-        let requested: Option<ThreadId> = self
-            .resume_requested
-            .as_ref()
-            .and_then(|id| id.parse().ok());
+        let requested: Option<ThreadId> = self.resume_requested.as_ref().and_then(|id| id.parse().ok());
         let stderr = self.stderr.join("\n");
-        classify(
-            &self.transcript(),
-            exit,
-            stderr.as_bytes(),
-            requested.as_ref(),
-            &TimeZone::UTC,
-        )
+        classify(&self.transcript(), exit, stderr.as_bytes(), requested.as_ref(), &TimeZone::UTC)
     }
 }
 
@@ -169,9 +153,8 @@ fn recorded_at() -> Timestamp {
 /// An outcome as one word, with what tells it from others of its kind.
 fn word(kind: &OutcomeKind) -> String {
     let value = serde_json::to_value(kind).unwrap();
-    let detail = ["reason", "status", "signal"]
-        .into_iter()
-        .find_map(|key| value.get(key).filter(|v| !v.is_null()));
+    let detail =
+        ["reason", "status", "signal"].into_iter().find_map(|key| value.get(key).filter(|v| !v.is_null()));
     let name = value["kind"].as_str().unwrap();
     match detail {
         Some(serde_json::Value::String(detail)) => format!("{name}:{detail}"),
@@ -184,9 +167,7 @@ fn word(kind: &OutcomeKind) -> String {
 fn every_recorded_case_ends_as_the_table_says() {
     let mut expected = BTreeMap::new();
     for line in EXPECTED.trim().lines() {
-        let [case, new, old] = line.split_whitespace().collect::<Vec<_>>()[..] else {
-            panic!("{line}")
-        };
+        let [case, new, old] = line.split_whitespace().collect::<Vec<_>>()[..] else { panic!("{line}") };
         for (version, outcome) in [("0.169.0", new), ("0.75.0", old)] {
             if outcome != "-" {
                 expected.insert((case.to_owned(), version.to_owned()), outcome.to_owned());
@@ -204,13 +185,7 @@ fn every_recorded_case_ends_as_the_table_says() {
         .keys()
         .chain(recorded.keys())
         .filter(|key| expected.get(*key) != recorded.get(*key))
-        .map(|key| {
-            format!(
-                "{key:?}: expected {:?}, recorded {:?}",
-                expected.get(key),
-                recorded.get(key)
-            )
-        })
+        .map(|key| format!("{key:?}: expected {:?}, recorded {:?}", expected.get(key), recorded.get(key)))
         .collect();
     assert!(differing.is_empty(), "{differing:#?}");
 }
@@ -240,23 +215,12 @@ fn reading_byte_by_byte_gives_the_same_transcript() {
 
 #[test]
 fn a_stop_on_request_is_an_interrupt_whatever_signal_it_took() {
-    for case in [
-        "sigint-in-tool",
-        "sigterm-in-tool",
-        "sigkill-in-tool",
-        "sigint-in-stream",
-        "sigterm-in-stream",
-    ] {
+    for case in
+        ["sigint-in-tool", "sigterm-in-tool", "sigkill-in-tool", "sigint-in-stream", "sigterm-in-stream"]
+    {
         for recording in Recording::both(case) {
-            let exit = ExitFacts {
-                stopped: Some(StopCause::Requested),
-                ..recording.exit()
-            };
-            assert_eq!(
-                recording.outcome_with(exit).kind,
-                OutcomeKind::Interrupted,
-                "{recording:?}"
-            );
+            let exit = ExitFacts { stopped: Some(StopCause::Requested), ..recording.exit() };
+            assert_eq!(recording.outcome_with(exit).kind, OutcomeKind::Interrupted, "{recording:?}");
         }
     }
 }
@@ -265,18 +229,11 @@ fn a_stop_on_request_is_an_interrupt_whatever_signal_it_took() {
 fn a_usage_limit_says_when_it_ends() {
     for recording in Recording::both("usage-limit") {
         let resets_at = Some("2099-01-01T00:00:00Z".parse().unwrap());
-        assert_eq!(
-            recording.outcome().kind,
-            OutcomeKind::UsageLimit { resets_at },
-            "{recording:?}"
-        );
+        assert_eq!(recording.outcome().kind, OutcomeKind::UsageLimit { resets_at }, "{recording:?}");
     }
     for recording in Recording::both("usage-limit-soon") {
         assert!(
-            matches!(
-                recording.outcome().kind,
-                OutcomeKind::UsageLimit { resets_at: Some(_) }
-            ),
+            matches!(recording.outcome().kind, OutcomeKind::UsageLimit { resets_at: Some(_) }),
             "{recording:?}"
         );
     }
@@ -286,23 +243,15 @@ fn a_usage_limit_says_when_it_ends() {
 fn a_rate_limit_says_how_long_to_wait() {
     for recording in Recording::both("failed-rate-limit") {
         let retry_after = Some(SignedDuration::from_millis(500));
-        assert_eq!(
-            recording.outcome().kind,
-            OutcomeKind::RateLimited { retry_after },
-            "{recording:?}"
-        );
+        assert_eq!(recording.outcome().kind, OutcomeKind::RateLimited { retry_after }, "{recording:?}");
     }
 }
 
 #[test]
 fn connecting_again_is_counted() {
-    for (case, count) in [
-        ("message", 0),
-        ("http-500-once", 0),
-        ("stream-cut-once", 1),
-        ("http-500", 2),
-        ("stream-reset", 2),
-    ] {
+    for (case, count) in
+        [("message", 0), ("http-500-once", 0), ("stream-cut-once", 1), ("http-500", 2), ("stream-reset", 2)]
+    {
         for recording in Recording::both(case) {
             assert_eq!(recording.transcript().reconnects(), count, "{recording:?}");
         }
@@ -312,18 +261,12 @@ fn connecting_again_is_counted() {
 #[test]
 fn the_answer_is_the_last_message() {
     for recording in Recording::both("message") {
-        assert_eq!(
-            recording.transcript().answer(),
-            Some("hello from the model server")
-        );
+        assert_eq!(recording.transcript().answer(), Some("hello from the model server"));
     }
     for recording in Recording::both("multi") {
         let transcript = recording.transcript();
         assert_eq!(transcript.messages().len(), 3);
-        assert_eq!(
-            transcript.answer(),
-            transcript.messages().last().map(String::as_str)
-        );
+        assert_eq!(transcript.answer(), transcript.messages().last().map(String::as_str));
     }
     for recording in Recording::both("empty") {
         assert_eq!(recording.transcript().answer(), None);
@@ -334,24 +277,14 @@ fn the_answer_is_the_last_message() {
 fn commands_have_their_output_and_their_end() {
     for recording in Recording::both("shell") {
         let transcript = recording.transcript();
-        let [command] = transcript.commands() else {
-            panic!("{transcript:?}")
-        };
+        let [command] = transcript.commands() else { panic!("{transcript:?}") };
         assert!(command.output_tail.starts_with("hello\n"), "{command:?}");
-        assert_eq!(
-            (command.exit_code, command.state),
-            (Some(0), ItemState::Completed)
-        );
+        assert_eq!((command.exit_code, command.state), (Some(0), ItemState::Completed));
     }
     for recording in Recording::both("shell-fails") {
         let transcript = recording.transcript();
-        let [command] = transcript.commands() else {
-            panic!("{transcript:?}")
-        };
-        assert_eq!(
-            (command.exit_code, command.state),
-            (Some(3), ItemState::Failed)
-        );
+        let [command] = transcript.commands() else { panic!("{transcript:?}") };
+        assert_eq!((command.exit_code, command.state), (Some(3), ItemState::Failed));
         assert_eq!(command.output_tail, "oops\n");
     }
 }
@@ -365,10 +298,7 @@ fn commands_side_by_side_are_kept_apart() {
         for command in transcript.commands() {
             assert_eq!(command.state, ItemState::Completed);
             let printed = command.output_tail.trim();
-            assert!(
-                !printed.is_empty() && command.command.contains(printed),
-                "{command:?}"
-            );
+            assert!(!printed.is_empty() && command.command.contains(printed), "{command:?}");
         }
     }
 }
@@ -376,16 +306,10 @@ fn commands_side_by_side_are_kept_apart() {
 #[test]
 fn a_command_left_running_was_abandoned_though_the_turn_succeeded() {
     let transcript = Recording::of("background-command", Version::NEWEST_KNOWN).transcript();
-    let [command] = transcript.commands() else {
-        panic!("{transcript:?}")
-    };
+    let [command] = transcript.commands() else { panic!("{transcript:?}") };
     assert_eq!(command.state, ItemState::Abandoned);
     for recording in Recording::both("sigkill-in-tool") {
-        assert_eq!(
-            recording.transcript().commands()[0].state,
-            ItemState::Abandoned,
-            "{recording:?}"
-        );
+        assert_eq!(recording.transcript().commands()[0].state, ItemState::Abandoned, "{recording:?}");
     }
 }
 
@@ -393,12 +317,7 @@ fn a_command_left_running_was_abandoned_though_the_turn_succeeded() {
 fn a_command_that_codex_refuses_is_not_among_the_commands() {
     let recording = Recording::of("refused-command", Version::NEWEST_KNOWN);
     assert!(recording.transcript().commands().is_empty());
-    assert!(
-        recording
-            .stderr
-            .iter()
-            .any(|line| line.contains("rejected"))
-    );
+    assert!(recording.stderr.iter().any(|line| line.contains("rejected")));
 }
 
 #[test]
@@ -407,9 +326,7 @@ fn calls_of_mcp_tools_are_kept() {
     let old = Recording::of("mcp-tool-call", Version::OLDEST_KNOWN);
     for recording in [new, old] {
         let transcript = recording.transcript();
-        let [call] = transcript.mcp_calls() else {
-            panic!("{transcript:?}")
-        };
+        let [call] = transcript.mcp_calls() else { panic!("{transcript:?}") };
         assert_eq!((call.server.as_str(), call.tool.as_str()), ("echo", "say"));
         assert_eq!((call.state, &call.error), (ItemState::Completed, &None));
         assert!(call.arguments.is_object(), "{call:?}");
@@ -418,27 +335,17 @@ fn calls_of_mcp_tools_are_kept() {
 
 #[test]
 fn a_call_that_would_need_an_approval_failed_and_says_so() {
-    let transcript =
-        Recording::of("code-mode-mcp-tool-refused", Version::NEWEST_KNOWN).transcript();
-    let [call] = transcript.mcp_calls() else {
-        panic!("{transcript:?}")
-    };
+    let transcript = Recording::of("code-mode-mcp-tool-refused", Version::NEWEST_KNOWN).transcript();
+    let [call] = transcript.mcp_calls() else { panic!("{transcript:?}") };
     assert_eq!(call.state, ItemState::Failed);
-    assert!(
-        call.error
-            .as_ref()
-            .is_some_and(|error| error.contains("approval")),
-        "{call:?}"
-    );
+    assert!(call.error.as_ref().is_some_and(|error| error.contains("approval")), "{call:?}");
 }
 
 #[test]
 fn a_patch_is_a_file_change_once() {
     for recording in Recording::both("patch") {
         let transcript = recording.transcript();
-        let [change] = transcript.file_changes() else {
-            panic!("{transcript:?}")
-        };
+        let [change] = transcript.file_changes() else { panic!("{transcript:?}") };
         assert!(change.path.ends_with("/new.txt"), "{change:?}");
         assert_eq!(change.kind, ChangeKind::Add);
     }
@@ -447,17 +354,10 @@ fn a_patch_is_a_file_change_once() {
 #[test]
 fn searches_and_plans_are_kept() {
     for recording in Recording::both("web-search") {
-        assert_eq!(
-            recording.transcript().web_searches(),
-            ["rust daemon"],
-            "{recording:?}"
-        );
+        assert_eq!(recording.transcript().web_searches(), ["rust daemon"], "{recording:?}");
     }
     let plan = Recording::of("todo-list", Version::OLDEST_KNOWN).transcript();
-    assert!(
-        !plan.plan().is_empty() && plan.plan().iter().all(|entry| entry.completed),
-        "{plan:?}"
-    );
+    assert!(!plan.plan().is_empty() && plan.plan().iter().all(|entry| entry.completed), "{plan:?}");
 }
 
 #[test]
@@ -471,46 +371,25 @@ fn a_warning_ends_nothing() {
 #[test]
 fn the_cost_of_a_resumed_run_is_its_own_in_both_releases() {
     let one_request = |recording: &Recording| {
-        let context = UsageContext {
-            version: Some(recording.version()),
-            ..UsageContext::default()
-        };
+        let context = UsageContext { version: Some(recording.version()), ..UsageContext::default() };
         recording.transcript().usage(&context).unwrap().run.unwrap()
     };
-    for (first, second) in Recording::both("message")
-        .iter()
-        .zip(Recording::both("resume"))
-    {
+    for (first, second) in Recording::both("message").iter().zip(Recording::both("resume")) {
         let first = one_request(first);
         for version in [Some(second.version()), None] {
-            let context = UsageContext {
-                version,
-                resumed: true,
-                baseline: Some(first),
-            };
+            let context = UsageContext { version, resumed: true, baseline: Some(first) };
             let usage = second.transcript().usage(&context).unwrap();
             assert_eq!(usage.run, Some(first), "{second:?}");
-            assert_eq!(
-                usage.thread.map(|tokens| tokens.total()),
-                Some(2 * first.total())
-            );
+            assert_eq!(usage.thread.map(|tokens| tokens.total()), Some(2 * first.total()));
         }
     }
 }
 
 #[test]
 fn a_thread_that_changes_its_release_is_still_counted_rightly() {
-    let old = TokenUsage {
-        input_tokens: 100,
-        output_tokens: 20,
-        ..TokenUsage::default()
-    };
+    let old = TokenUsage { input_tokens: 100, output_tokens: 20, ..TokenUsage::default() };
     let new = Recording::of("resume-other-version", Version::NEWEST_KNOWN);
-    let context = UsageContext {
-        version: Some(new.version()),
-        resumed: true,
-        baseline: Some(old),
-    };
+    let context = UsageContext { version: Some(new.version()), resumed: true, baseline: Some(old) };
     let usage = new.transcript().usage(&context).unwrap();
     assert_eq!(usage.run.map(|tokens| tokens.total()), Some(120));
     assert_eq!(usage.basis, UsageBasis::Difference);
@@ -519,22 +398,11 @@ fn a_thread_that_changes_its_release_is_still_counted_rightly() {
 #[test]
 fn a_resumed_thread_keeps_its_id_and_another_one_is_noticed() {
     for recording in Recording::both("resume") {
-        let requested = recording
-            .resume_requested
-            .as_ref()
-            .unwrap()
-            .parse()
-            .unwrap();
-        assert!(
-            !recording.transcript().is_on_wrong_thread(&requested),
-            "{recording:?}"
-        );
+        let requested = recording.resume_requested.as_ref().unwrap().parse().unwrap();
+        assert!(!recording.transcript().is_on_wrong_thread(&requested), "{recording:?}");
     }
     let old = Recording::of("resume-unknown-id", Version::OLDEST_KNOWN);
-    assert!(
-        old.transcript()
-            .is_on_wrong_thread(&old.resume_requested.as_ref().unwrap().parse().unwrap())
-    );
+    assert!(old.transcript().is_on_wrong_thread(&old.resume_requested.as_ref().unwrap().parse().unwrap()));
 }
 
 #[test]
@@ -542,31 +410,17 @@ fn the_text_log_ends_with_the_answer_below_the_tokens() {
     for recording in Recording::all() {
         let mut renderer = Renderer::new(UsageContext::default());
         let events = Decoder::new().feed(&recording.stdout(), recorded_at());
-        let lines: Vec<String> = events
-            .iter()
-            .flat_map(|event| renderer.render(event))
-            .collect();
+        let lines: Vec<String> = events.iter().flat_map(|event| renderer.render(event)).collect();
         assert!(
-            lines
-                .iter()
-                .all(|line| !line.contains(|c: char| c.is_control() && c != '\t')),
+            lines.iter().all(|line| !line.contains(|c: char| c.is_control() && c != '\t')),
             "{recording:?}"
         );
-        let after = lines
-            .iter()
-            .position(|line| line == "tokens used")
-            .map(|at| lines[at + 2..].join("\n"));
+        let after = lines.iter().position(|line| line == "tokens used").map(|at| lines[at + 2..].join("\n"));
         let transcript = recording.transcript();
-        let expected = transcript
-            .terminal()
-            .filter(|_| recording.exit_code == Some(0));
+        let expected = transcript.terminal().filter(|_| recording.exit_code == Some(0));
         assert_eq!(
             after,
-            expected.map(|_| transcript
-                .answer()
-                .unwrap_or_default()
-                .trim_end()
-                .to_owned()),
+            expected.map(|_| transcript.answer().unwrap_or_default().trim_end().to_owned()),
             "{recording:?}"
         );
     }

@@ -8,18 +8,9 @@ use serde_json::{Value, json};
 
 fn render(context: UsageContext, events: &[Value]) -> String {
     let mut renderer = Renderer::new(context);
-    let stdout = events
-        .iter()
-        .map(Value::to_string)
-        .collect::<Vec<_>>()
-        .join("\n")
-        + "\n";
+    let stdout = events.iter().map(Value::to_string).collect::<Vec<_>>().join("\n") + "\n";
     let events = Decoder::new().feed(stdout.as_bytes(), Timestamp::UNIX_EPOCH);
-    events
-        .iter()
-        .flat_map(|event| renderer.render(event))
-        .map(|line| line + "\n")
-        .collect()
+    events.iter().flat_map(|event| renderer.render(event)).map(|line| line + "\n").collect()
 }
 
 fn item(event: &str, item: &Value) -> Value {
@@ -27,11 +18,7 @@ fn item(event: &str, item: &Value) -> Value {
 }
 
 fn command(event: &str, id: &str, output: &str, exit_code: Option<i64>) -> Value {
-    let status = if exit_code == Some(0) {
-        "completed"
-    } else {
-        "failed"
-    };
+    let status = if exit_code == Some(0) { "completed" } else { "failed" };
     item(
         event,
         &json!({"id": id, "type": "command_execution", "command": format!("run {id}"),
@@ -40,10 +27,7 @@ fn command(event: &str, id: &str, output: &str, exit_code: Option<i64>) -> Value
 }
 
 fn message(text: &str) -> Value {
-    item(
-        "item.completed",
-        &json!({"id": "m", "type": "agent_message", "text": text}),
-    )
+    item("item.completed", &json!({"id": "m", "type": "agent_message", "text": text}))
 }
 
 #[test]
@@ -53,10 +37,7 @@ fn a_turn_reads_as_codex_prints_it() {
         &[
             json!({"type": "thread.started", "thread_id": "01a1"}),
             json!({"type": "turn.started"}),
-            item(
-                "item.completed",
-                &json!({"type": "reasoning", "text": "**Looking**"}),
-            ),
+            item("item.completed", &json!({"type": "reasoning", "text": "**Looking**"})),
             command("item.started", "a", "", None),
             command("item.completed", "a", "one\ntwo\n", Some(3)),
             item(
@@ -109,26 +90,16 @@ fn output_that_comes_out_of_order_says_whose_it_is() {
 fn a_failed_turn_says_why_and_shows_no_tokens() {
     let text = render(
         UsageContext::default(),
-        &[
-            message("half"),
-            json!({"type": "turn.failed", "error": {"message": "no\nluck"}}),
-        ],
+        &[message("half"), json!({"type": "turn.failed", "error": {"message": "no\nluck"}})],
     );
     assert_eq!(text, "codex\nhalf\nfailed: no\nluck\n");
 }
 
 #[test]
 fn the_tokens_are_those_of_the_run() {
-    let baseline = TokenUsage {
-        input_tokens: 300,
-        output_tokens: 60,
-        ..TokenUsage::default()
-    };
-    let context = UsageContext {
-        version: Some(Version::NEWEST_KNOWN),
-        resumed: true,
-        baseline: Some(baseline),
-    };
+    let baseline = TokenUsage { input_tokens: 300, output_tokens: 60, ..TokenUsage::default() };
+    let context =
+        UsageContext { version: Some(Version::NEWEST_KNOWN), resumed: true, baseline: Some(baseline) };
     let text = render(
         context,
         &[json!({"type": "turn.completed", "usage": {"input_tokens": 400, "output_tokens": 80}})],
@@ -141,12 +112,7 @@ fn control_sequences_never_reach_the_log() {
     let text = render(
         UsageContext::default(),
         &[
-            command(
-                "item.completed",
-                "a",
-                "\u{1b}[31mred\u{1b}[0m\r\n\u{8}\tend",
-                Some(0),
-            ),
+            command("item.completed", "a", "\u{1b}[31mred\u{1b}[0m\r\n\u{8}\tend", Some(0)),
             message("\u{1b}]0;title\u{7}hi"),
         ],
     );

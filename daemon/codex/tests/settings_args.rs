@@ -6,24 +6,13 @@ use codex::{ConfigOverride, NetworkRetries, Reason, Sandbox, Settings, Switch, U
 use proptest::prelude::*;
 
 fn faults(args: &[&str]) -> Vec<String> {
-    Settings::parse_args(args)
-        .unwrap_err()
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    Settings::parse_args(args).unwrap_err().iter().map(ToString::to_string).collect()
 }
 
 #[test]
 fn the_list_every_seeded_repository_has_bypasses_the_sandbox() {
-    let settings =
-        Settings::parse_args(&["--yolo", "exec", "--sandbox", "danger-full-access"]).unwrap();
-    assert_eq!(
-        settings,
-        Settings {
-            sandbox: Sandbox::Bypass,
-            ..Settings::default()
-        }
-    );
+    let settings = Settings::parse_args(&["--yolo", "exec", "--sandbox", "danger-full-access"]).unwrap();
+    assert_eq!(settings, Settings { sandbox: Sandbox::Bypass, ..Settings::default() });
 }
 
 #[test]
@@ -34,18 +23,11 @@ fn full_auto_becomes_workspace_write() {
 
 #[test]
 fn values_may_be_separate_or_attached() {
-    let expected = Settings {
-        sandbox: Sandbox::WorkspaceWrite,
-        model: Some("gpt-5".to_owned()),
-        ..Settings::default()
-    };
-    for model in [
-        &["-m", "gpt-5"][..],
-        &["-mgpt-5"],
-        &["-m=gpt-5"],
-        &["--model", "gpt-5"],
-        &["--model=gpt-5"],
-    ] {
+    let expected =
+        Settings { sandbox: Sandbox::WorkspaceWrite, model: Some("gpt-5".to_owned()), ..Settings::default() };
+    for model in
+        [&["-m", "gpt-5"][..], &["-mgpt-5"], &["-m=gpt-5"], &["--model", "gpt-5"], &["--model=gpt-5"]]
+    {
         let args = [model, &["-s", "workspace-write"]].concat();
         assert_eq!(Settings::parse_args(&args).unwrap(), expected, "{args:?}");
     }
@@ -89,10 +71,7 @@ fn everything_with_a_place_finds_it() {
         model: None,
         reasoning_effort: Some("high".to_owned()),
         profile: Some("night".to_owned()),
-        config: vec![
-            ConfigOverride::new("a.b", "[1, 2]"),
-            ConfigOverride::new("features.apps", "false"),
-        ],
+        config: vec![ConfigOverride::new("a.b", "[1, 2]"), ConfigOverride::new("features.apps", "false")],
         add_dirs: vec!["/data".into()],
         images: vec!["a.png".into(), "b.png".into()],
         output_schema: Some("schema.json".into()),
@@ -114,26 +93,14 @@ fn a_choice_about_network_retries_is_left_to_the_user() {
     ] {
         let settings = Settings::parse_args(&[choice, &["-s", "read-only"]].concat()).unwrap();
         assert_eq!(settings.network_retries, NetworkRetries::AsConfigured);
-        assert_eq!(
-            settings.config,
-            [ConfigOverride::new(
-                "features.unbounded_connection_retries",
-                "true"
-            )]
-        );
+        assert_eq!(settings.config, [ConfigOverride::new("features.unbounded_connection_retries", "true")]);
     }
 }
 
 #[test]
 fn arguments_that_contradict_each_other_are_refused() {
-    assert_eq!(
-        faults(&["--yolo", "exec", "-s", "read-only"]),
-        ["-s read-only: contradicts --yolo"]
-    );
-    assert_eq!(
-        faults(&["-s", "read-only", "-m", "a", "-m", "b"]),
-        ["-m: contradicts -m a"]
-    );
+    assert_eq!(faults(&["--yolo", "exec", "-s", "read-only"]), ["-s read-only: contradicts --yolo"]);
+    assert_eq!(faults(&["-s", "read-only", "-m", "a", "-m", "b"]), ["-m: contradicts -m a"]);
     assert_eq!(
         faults(&["--full-auto", "-c", "sandbox_mode=danger-full-access"]),
         ["-c sandbox_mode danger-full-access: contradicts --full-auto"]
@@ -177,21 +144,12 @@ fn all_faults_are_reported_with_their_reasons() {
 #[test]
 fn a_list_without_a_sandbox_is_refused() {
     let unmapped = Settings::parse_args(&["exec"]).unwrap_err();
-    assert_eq!(
-        unmapped,
-        [Unmapped {
-            flag: String::new(),
-            reason: Reason::NoSandbox
-        }]
-    );
+    assert_eq!(unmapped, [Unmapped { flag: String::new(), reason: Reason::NoSandbox }]);
 }
 
 #[test]
 fn flags_of_many_bytes_are_no_trouble() {
-    assert_eq!(
-        faults(&["-äö", "-s", "read-only"]),
-        ["-ä: not a known flag of `codex exec`"]
-    );
+    assert_eq!(faults(&["-äö", "-s", "read-only"]), ["-ä: not a known flag of `codex exec`"]);
 }
 
 proptest! {

@@ -20,16 +20,13 @@ fn command(event: &str, id: &str, status: &str, output: &str) -> String {
 }
 
 fn message(text: &str) -> String {
-    serde_json::json!({"type": "item.completed", "item": {"id": "m", "type": "agent_message", "text": text}}).to_string()
+    serde_json::json!({"type": "item.completed", "item": {"id": "m", "type": "agent_message", "text": text}})
+        .to_string()
 }
 
 #[test]
 fn the_last_message_is_the_answer() {
-    let transcript = read(&[
-        &message("looking"),
-        &message("done"),
-        r#"{"type":"turn.completed"}"#,
-    ]);
+    let transcript = read(&[&message("looking"), &message("done"), r#"{"type":"turn.completed"}"#]);
     assert_eq!(transcript.answer(), Some("done"));
     assert_eq!(transcript.messages(), ["looking", "done"]);
 }
@@ -45,18 +42,9 @@ fn commands_that_run_side_by_side_are_kept_apart() {
     let seen: Vec<_> = transcript
         .commands()
         .iter()
-        .map(|command| {
-            (
-                command.command.as_str(),
-                command.output_tail.as_str(),
-                command.state,
-            )
-        })
+        .map(|command| (command.command.as_str(), command.output_tail.as_str(), command.state))
         .collect();
-    let expected = [
-        ("run a", "from a", ItemState::Completed),
-        ("run b", "from b", ItemState::Failed),
-    ];
+    let expected = [("run a", "from a", ItemState::Completed), ("run b", "from b", ItemState::Failed)];
     assert_eq!(seen, expected);
 }
 
@@ -64,10 +52,7 @@ fn commands_that_run_side_by_side_are_kept_apart() {
 fn a_command_that_still_runs_when_the_turn_ends_was_abandoned() {
     let started = command("item.started", "a", "in_progress", "");
     for end in [&[r#"{"type":"turn.completed"}"#][..], &[]] {
-        let lines: Vec<&str> = [started.as_str()]
-            .into_iter()
-            .chain(end.iter().copied())
-            .collect();
+        let lines: Vec<&str> = [started.as_str()].into_iter().chain(end.iter().copied()).collect();
         assert_eq!(read(&lines).commands()[0].state, ItemState::Abandoned);
     }
 }
@@ -81,14 +66,9 @@ fn commands_carry_the_times_at_which_their_events_arrived() {
         (9, command("item.completed", "a", "completed", "")),
     ] {
         let at = Timestamp::from_second(second).unwrap();
-        decoder
-            .feed(format!("{line}\n").as_bytes(), at)
-            .iter()
-            .for_each(|event| transcript.push(event));
+        decoder.feed(format!("{line}\n").as_bytes(), at).iter().for_each(|event| transcript.push(event));
     }
-    let [command] = transcript.commands() else {
-        panic!("one command")
-    };
+    let [command] = transcript.commands() else { panic!("one command") };
     assert_eq!(command.started_at.as_second(), 1);
     assert_eq!(command.finished_at.map(Timestamp::as_second), Some(9));
 }
@@ -97,9 +77,7 @@ fn commands_carry_the_times_at_which_their_events_arrived() {
 fn of_a_long_output_the_end_is_kept_and_its_length() {
     let output = format!("{}end", "ä".repeat(10_000));
     let transcript = read(&[&command("item.completed", "a", "completed", &output)]);
-    let [command] = transcript.commands() else {
-        panic!("one command")
-    };
+    let [command] = transcript.commands() else { panic!("one command") };
     assert_eq!(command.output_bytes, 20_003);
     assert!(command.output_tail.ends_with("end") && command.output_tail.len() <= 4096);
 }
@@ -111,15 +89,9 @@ fn a_patch_that_was_declined_changed_nothing() {
             "changes": [{"path": "/repo/new.txt", "kind": "add"}]}})
         .to_string()
     };
-    let declined = read(&[
-        &change("item.started", "in_progress"),
-        &change("item.completed", "declined"),
-    ]);
+    let declined = read(&[&change("item.started", "in_progress"), &change("item.completed", "declined")]);
     assert!(declined.file_changes().is_empty());
-    let made = read(&[
-        &change("item.started", "in_progress"),
-        &change("item.completed", "completed"),
-    ]);
+    let made = read(&[&change("item.started", "in_progress"), &change("item.completed", "completed")]);
     assert_eq!(made.file_changes().len(), 1);
 }
 
@@ -132,18 +104,10 @@ fn a_call_of_an_mcp_tool_is_one_call_from_start_to_end() {
     };
     let started = call("item.started", "in_progress", "null");
     let completed = read(&[&started, &call("item.completed", "completed", "null")]);
-    let [one] = completed.mcp_calls() else {
-        panic!("one call: {completed:?}")
-    };
-    assert_eq!(
-        (one.server.as_str(), one.tool.as_str(), one.state),
-        ("echo", "say", ItemState::Completed)
-    );
+    let [one] = completed.mcp_calls() else { panic!("one call: {completed:?}") };
+    assert_eq!((one.server.as_str(), one.tool.as_str(), one.state), ("echo", "say", ItemState::Completed));
     assert_eq!(one.arguments["text"], "hi");
-    let failed = read(&[
-        &started,
-        &call("item.completed", "failed", r#"{"message":"no such tool"}"#),
-    ]);
+    let failed = read(&[&started, &call("item.completed", "failed", r#"{"message":"no such tool"}"#)]);
     assert_eq!(failed.mcp_calls()[0].error.as_deref(), Some("no such tool"));
     assert_eq!(read(&[&started]).mcp_calls()[0].state, ItemState::Abandoned);
 }
@@ -172,21 +136,15 @@ fn another_thread_than_the_one_asked_for_is_noticed_at_the_first_event() {
 #[test]
 fn a_failed_turn_has_no_usage() {
     let context = UsageContext::default();
-    let failed =
-        read(&[r#"{"type":"turn.failed","error":{"message":"x"},"usage":{"input_tokens":1}}"#]);
+    let failed = read(&[r#"{"type":"turn.failed","error":{"message":"x"},"usage":{"input_tokens":1}}"#]);
     assert_eq!(failed.usage(&context), None);
-    let completed =
-        read(&[r#"{"type":"turn.completed","usage":{"input_tokens":7,"output_tokens":2}}"#]);
+    let completed = read(&[r#"{"type":"turn.completed","usage":{"input_tokens":7,"output_tokens":2}}"#]);
     assert_eq!(completed.usage(&context).unwrap().run.unwrap().total(), 9);
 }
 
 #[test]
 fn what_was_not_understood_is_counted() {
-    let transcript = read(&[
-        "hello",
-        "{}",
-        r#"{"type":"item.completed","item":{"type":"x"}}"#,
-    ]);
+    let transcript = read(&["hello", "{}", r#"{"type":"item.completed","item":{"type":"x"}}"#]);
     assert_eq!(transcript.unread(), 3);
     assert_eq!(transcript.strays(), ["hello"]);
 }

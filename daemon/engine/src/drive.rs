@@ -12,6 +12,7 @@ use crate::core::Seen;
 use crate::engine::{Engine, too_large};
 use crate::failure::{Failure, FailureKind};
 use crate::files::VALUE_LIMIT;
+use crate::process::supervisor::blocking;
 use crate::run::tables::{PackedRow, Spill, StepRow, WHOLE, to_json};
 use crate::run::{OnInterrupt, Run, RunEvent, RunId, Start, Verdict};
 
@@ -138,11 +139,11 @@ async fn conclude(
     };
     let packed = PackedRow { start: Some(start), steps };
     let files = engine.files().clone();
-    let made = tokio::task::spawn_blocking(move || {
+    let made = blocking(move || {
         let output = output.map(|output| files.spill(run, WHOLE, to_json(&output), 512)).transpose()?;
         Ok::<_, crate::store::StoreError>((packed.pack(run, &files)?, output))
     });
-    let (packed, output) = made.await.map_err(Failure::internal)?.inspect_err(|error| {
+    let (packed, output) = made.await.inspect_err(|error| {
         // Without these files the run cannot end: a new daemon tries again when there is room.
         engine.report_store_failure(error);
     })?;

@@ -19,6 +19,7 @@ use crate::event::{EventLog, EventStream, Token, WatchError};
 use crate::failure::{Failure, FailureKind, cut};
 use crate::files::{RunFiles, VALUE_LIMIT};
 use crate::logs::LogHub;
+use crate::process::supervisor::blocking;
 use crate::process::{Process, Supervisor};
 use crate::run::tables::{INLINE_LIMIT, START_LIMIT, StartRow, StepRow, to_json};
 use crate::run::{
@@ -167,13 +168,22 @@ impl Engine {
     ) -> Result<R, E> {
         let shared = &self.shared;
         let permit = shared.store.reserve().await?;
+        if self.store_problem().is_some() {
+            return Err(StoreError::Closed.into());
+        }
         let (result, done) = {
             let mut core = self.core();
             let mut tx = Tx::new(&mut core, &shared.store, &shared.files, &*shared.hooks, self.now());
             let result = change(&mut tx)?;
             (result, tx.commit(permit, &shared.log, &shared.commits))
         };
-        done.await.map_err(|_| StoreError::Closed)??;
+        let stored = done.await.unwrap_or_else(|_| {
+            // The runtime is being taken down. The batch may well be stored: from here on nobody must
+            // decide anything by what he believes to have failed.
+            self.report_store_failure(&StoreError::Closed);
+            Err(StoreError::Closed)
+        });
+        stored?;
         Ok(result)
     }
 
@@ -203,9 +213,7 @@ impl Engine {
         let large = to_json(&start.spec).len().max(to_json(&start.options).len()) > START_LIMIT;
         let now = self.now();
         if large {
-            let made =
-                tokio::task::spawn_blocking(move || new_run(&shared.registry, &shared.files, start, now));
-            made.await.map_err(|error| StartError::Refused(Failure::internal(error)))?
+            blocking(move || new_run(&shared.registry, &shared.files, start, now)).await
         } else {
             new_run(&shared.registry, &shared.files, start, now)
         }
@@ -495,10 +503,9 @@ impl Engine {
         if length as u64 > VALUE_LIMIT {
             return Err(too_large(&format!("the value of step {:?}", step.name)));
         }
-        let made = tokio::task::spawn_blocking(move || {
-            Ok::<_, StoreError>(Stored { row: StepRow::new(run, &step, &files)?, step })
-        });
-        Ok(made.await.map_err(|_| StoreError::Closed)??)
+        let made =
+            blocking(move || Ok::<_, StoreError>(Stored { row: StepRow::new(run, &step, &files)?, step }));
+        Ok(made.await?)
     }
 
     /// Lets the sign of life of a run be looked up.

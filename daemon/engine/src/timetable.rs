@@ -17,7 +17,7 @@ use crate::schedule::{
 use crate::store::{MAX_VALUE_BYTES, Order, StoreError, Table};
 
 table! { /// Schedules by id.
-    Schedules = 0x30 "schedules": Uuid => ScheduleRecord }
+Schedules = 0x30 "schedules": Uuid => ScheduleRecord }
 
 const CURSOR: &str = "schedules-have-seen";
 
@@ -99,7 +99,11 @@ impl Host for Engine {
         Box::pin(self.fire_schedule(advanced, firing, notices))
     }
 
-    fn save<'a>(&'a self, schedule: &'a Schedule, notices: &'a [Notice]) -> BoxFuture<'a, Result<(), HostError>> {
+    fn save<'a>(
+        &'a self,
+        schedule: &'a Schedule,
+        notices: &'a [Notice],
+    ) -> BoxFuture<'a, Result<(), HostError>> {
         Box::pin(self.save_schedule(schedule, notices))
     }
 

@@ -99,7 +99,8 @@ impl Workflow for Exec {
 
     async fn run(&self, run: &RunContext, spec: ExecSpec) -> Result<(), Failure> {
         let launch = spec.launch();
-        let launch = launch.ok_or_else(|| Failure::new(FailureKind::Invalid, "there is no command to run"))?;
+        let launch =
+            launch.ok_or_else(|| Failure::new(FailureKind::Invalid, "there is no command to run"))?;
         let process = ProcessSpec { launch, env: Vec::new(), stdin: spec.stdin };
         run.process(STEP, process).await.map(drop)
     }

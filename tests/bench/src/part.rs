@@ -28,7 +28,7 @@ const CACHE: u64 = 8 << 20;
 pub(crate) enum Part {
     /// A gRPC server with one method that does nothing, on this socket.
     Echo(PathBuf),
-    /// Opens a sled database and sleeps.
+    /// Opens a sled database, writes one row and sleeps.
     OpenStore(PathBuf),
     /// Writes blocks of `block` bytes to standard output, `total` bytes in all.
     Write {
@@ -113,7 +113,10 @@ fn echo(socket: &std::path::Path) -> Result<()> {
 }
 
 fn open_store(path: &std::path::Path) -> Result<()> {
-    let _store = sled::Config::new().path(path).cache_capacity(CACHE).flush_every_ms(None).open()?;
+    let store = sled::Config::new().path(path).cache_capacity(CACHE).flush_every_ms(None).open()?;
+    // Like the daemon's first commit, this starts sled's threads, which wake up once a second each.
+    store.insert([0], &[0])?;
+    store.flush()?;
     println!("open");
     loop {
         std::thread::park();

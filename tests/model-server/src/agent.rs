@@ -34,14 +34,10 @@ const TICKED: &str = "the item is ticked";
 /// The steps of a turn: the edit, the tick, and a summary.
 pub(crate) fn steps(turn: &Conversation, files: &AgentFiles) -> Result<Vec<Step>, BadDirective> {
     let Some(document) = todo::block(&turn.prompt) else {
-        return Ok(vec![Step::say(
-            "The prompt holds no <TODO> block, so there is nothing to do.",
-        )]);
+        return Ok(vec![Step::say("The prompt holds no <TODO> block, so there is nothing to do.")]);
     };
     let Some(item) = todo::first_open_item(document) else {
-        return Ok(vec![Step::say(
-            "Every item of the TODO list is done; there is nothing left to do.",
-        )]);
+        return Ok(vec![Step::say("Every item of the TODO list is done; there is nothing left to do.")]);
     };
     let file = file_for(item.text);
     let mut own = vec![
@@ -68,10 +64,7 @@ pub(crate) fn steps(turn: &Conversation, files: &AgentFiles) -> Result<Vec<Step>
 /// The closing words, true to what the tick command printed.
 fn summary(item: &OpenItem<'_>, file: &str, printed: &str) -> String {
     if printed.contains(TICKED) {
-        format!(
-            "Finished \"{}\": wrote {file} and ticked the item.",
-            item.text
-        )
+        format!("Finished \"{}\": wrote {file} and ticked the item.", item.text)
     } else {
         format!("Could not finish \"{}\": {}", item.text, printed.trim())
     }
@@ -90,22 +83,16 @@ fn file_for(text: &str) -> String {
 fn is_safe_path(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     !name.is_empty()
-        && name.split('/').all(|part| {
-            part.starts_with(|c| plain(c) && c != '.' && c != '-') && part.chars().all(plain)
-        })
+        && name
+            .split('/')
+            .all(|part| part.starts_with(|c| plain(c) && c != '.' && c != '-') && part.chars().all(plain))
 }
 
 fn named_after(text: &str) -> String {
     let before_directive = text.split("mock:").next().unwrap_or_default();
-    let words = before_directive
-        .split(|c: char| !c.is_ascii_alphanumeric())
-        .filter(|word| !word.is_empty());
+    let words = before_directive.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     let words: Vec<String> = words.take(8).map(str::to_ascii_lowercase).collect();
-    if words.is_empty() {
-        "item.md".to_owned()
-    } else {
-        format!("{}.md", words.join("-"))
-    }
+    if words.is_empty() { "item.md".to_owned() } else { format!("{}.md", words.join("-")) }
 }
 
 /// A command that ticks the item, notes the progress, and says so when both worked.
@@ -129,11 +116,7 @@ fn tick_command(item: &OpenItem<'_>, file: &str, files: &AgentFiles) -> String {
 
 /// A shell word. No word can hold a NUL, so an item with one fails when its command runs.
 fn quoted(text: &str) -> String {
-    shlex::Quoter::new()
-        .allow_nul(true)
-        .quote(text)
-        .map(Cow::into_owned)
-        .unwrap_or_default()
+    shlex::Quoter::new().allow_nul(true).quote(text).map(Cow::into_owned).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -146,12 +129,8 @@ mod tests {
     use std::process::Command;
 
     fn turn(todo: &str) -> Conversation {
-        let prompt =
-            format!("You are an agent.\n<TODO>\n{todo}\n</TODO>\n<PROGRESS>mock:hang</PROGRESS>");
-        Conversation {
-            prompt,
-            ..Conversation::default()
-        }
+        let prompt = format!("You are an agent.\n<TODO>\n{todo}\n</TODO>\n<PROGRESS>mock:hang</PROGRESS>");
+        Conversation { prompt, ..Conversation::default() }
     }
 
     fn shell_command(step: &Step) -> &str {
@@ -168,17 +147,9 @@ mod tests {
         fs::create_dir(dir.path().join(".codex-autorunner")).unwrap();
         fs::write(dir.path().join(&files.todo), todo).unwrap();
         let steps = steps(&turn(todo), &files).unwrap();
-        let output = Command::new("sh")
-            .arg("-c")
-            .arg(shell_command(&steps[1]))
-            .current_dir(&dir)
-            .output()
-            .unwrap();
-        assert_eq!(
-            String::from_utf8_lossy(&output.stdout),
-            format!("{TICKED}\n"),
-            "{output:?}"
-        );
+        let output =
+            Command::new("sh").arg("-c").arg(shell_command(&steps[1])).current_dir(&dir).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{TICKED}\n"), "{output:?}");
         let read = |name| fs::read_to_string(dir.path().join(name)).unwrap();
         (read(&files.todo), read(&files.progress))
     }
@@ -198,32 +169,19 @@ mod tests {
     #[test]
     fn the_summary_claims_only_what_the_tick_command_confirmed() {
         let said = |printed: &str| {
-            let turn = Conversation {
-                last_output: printed.to_owned(),
-                ..turn("- [ ] a")
-            };
+            let turn = Conversation { last_output: printed.to_owned(), ..turn("- [ ] a") };
             let last = steps(&turn, &AgentFiles::default()).unwrap().pop().unwrap();
             last.message.unwrap().text
         };
         assert!(said("Output:\nthe item is ticked\n").starts_with("Finished \"a\""));
-        assert_eq!(
-            said("Read-only file system\n"),
-            "Could not finish \"a\": Read-only file system"
-        );
+        assert_eq!(said("Read-only file system\n"), "Could not finish \"a\": Read-only file system");
     }
 
     #[test]
     fn the_tick_changes_only_its_own_line() {
-        let (todo, progress) =
-            ticked("- [x] a\n- [ ] it's \"b\" \\ $HOME [ ] & `c.txt`\n- [ ] c\n");
-        assert_eq!(
-            todo,
-            "- [x] a\n- [x] it's \"b\" \\ $HOME [ ] & `c.txt`\n- [ ] c\n"
-        );
-        assert_eq!(
-            progress,
-            "- it's \"b\" \\ $HOME [ ] & `c.txt`: wrote c.txt\n"
-        );
+        let (todo, progress) = ticked("- [x] a\n- [ ] it's \"b\" \\ $HOME [ ] & `c.txt`\n- [ ] c\n");
+        assert_eq!(todo, "- [x] a\n- [x] it's \"b\" \\ $HOME [ ] & `c.txt`\n- [ ] c\n");
+        assert_eq!(progress, "- it's \"b\" \\ $HOME [ ] & `c.txt`: wrote c.txt\n");
     }
 
     #[test]
@@ -246,10 +204,7 @@ mod tests {
         assert_eq!(sleeping.len(), 4);
         assert!(shell_command(&sleeping[0]).starts_with("sleep 1"));
         let failing = steps(&turn("- [ ] try mock:http code=500 times=1"), &files).unwrap();
-        assert!(matches!(
-            failing[0].fault.as_ref().unwrap().kind,
-            FaultKind::Http { status: 500, .. }
-        ));
+        assert!(matches!(failing[0].fault.as_ref().unwrap().kind, FaultKind::Http { status: 500, .. }));
         assert_eq!(failing.len(), 3);
     }
 

@@ -34,11 +34,7 @@ pub(crate) fn compose(
             return score.beats;
         }
         Some(FaultKind::Failed { code, message }) => {
-            score.end(
-                "response.failed",
-                "failed",
-                json!({"error": {"code": code, "message": message}}),
-            );
+            score.end("response.failed", "failed", json!({"error": {"code": code, "message": message}}));
             return score.beats;
         }
         _ => {}
@@ -48,9 +44,7 @@ pub(crate) fn compose(
     }
     let is_cut = matches!(fault, Some(FaultKind::CutOff | FaultKind::Reset));
     if let Some(message) = &step.message {
-        let text = message
-            .text
-            .replace("{last_output}", turn.last_output.trim());
+        let text = message.text.replace("{last_output}", turn.last_output.trim());
         score.message(message, &text, !is_cut);
     }
     for item in tools.phrase_all(&step.calls, || call_id(turn.step)) {
@@ -58,15 +52,9 @@ pub(crate) fn compose(
     }
     match fault {
         Some(FaultKind::CutOff) => {}
-        Some(FaultKind::Reset) => score
-            .beats
-            .extend([Beat::Pause(UNTIL_DELIVERED), Beat::Reset]),
+        Some(FaultKind::Reset) => score.beats.extend([Beat::Pause(UNTIL_DELIVERED), Beat::Reset]),
         Some(FaultKind::Incomplete { reason }) => {
-            score.end(
-                "response.incomplete",
-                "incomplete",
-                json!({"incomplete_details": {"reason": reason}}),
-            );
+            score.end("response.incomplete", "incomplete", json!({"incomplete_details": {"reason": reason}}));
         }
         _ => score.end("response.completed", "completed", json!({})),
     }
@@ -90,11 +78,7 @@ struct Score {
 
 impl Score {
     fn begin() -> Self {
-        let mut score = Self {
-            beats: Vec::new(),
-            response: item_id("resp"),
-            output: Vec::new(),
-        };
+        let mut score = Self { beats: Vec::new(), response: item_id("resp"), output: Vec::new() };
         let response = score.response("in_progress");
         score.event("response.created", json!({"response": response}));
         score
@@ -129,14 +113,8 @@ impl Score {
 
     fn item(&mut self, item: Value) {
         let at = self.output.len();
-        self.event(
-            "response.output_item.added",
-            json!({"output_index": at, "item": item}),
-        );
-        self.event(
-            "response.output_item.done",
-            json!({"output_index": at, "item": item}),
-        );
+        self.event("response.output_item.added", json!({"output_index": at, "item": item}));
+        self.event("response.output_item.done", json!({"output_index": at, "item": item}));
         self.output.push(item);
     }
 
@@ -158,22 +136,15 @@ impl Score {
             json!({"output_index": at, "item": item("in_progress", json!([]))}),
         );
         for chunk in chunks(text, message.chunks) {
-            let delta =
-                json!({"item_id": id, "output_index": at, "content_index": 0, "delta": chunk});
+            let delta = json!({"item_id": id, "output_index": at, "content_index": 0, "delta": chunk});
             self.event("response.output_text.delta", delta);
             if !message.pause.is_zero() {
                 self.beats.push(Beat::Pause(message.pause));
             }
         }
         if finished {
-            let whole = item(
-                "completed",
-                json!([{"type": "output_text", "text": text, "annotations": []}]),
-            );
-            self.event(
-                "response.output_item.done",
-                json!({"output_index": at, "item": whole}),
-            );
+            let whole = item("completed", json!([{"type": "output_text", "text": text, "annotations": []}]));
+            self.event("response.output_item.done", json!({"output_index": at, "item": whole}));
             self.output.push(whole);
         }
     }
@@ -184,10 +155,7 @@ fn chunks(text: &str, count: u32) -> Vec<String> {
     let characters: Vec<char> = text.chars().collect();
     let count = usize::try_from(count).unwrap_or(usize::MAX).max(1);
     let size = characters.len().div_ceil(count).max(1);
-    characters
-        .chunks(size)
-        .map(|piece| piece.iter().collect())
-        .collect()
+    characters.chunks(size).map(|piece| piece.iter().collect()).collect()
 }
 
 #[cfg(test)]
@@ -202,10 +170,7 @@ mod tests {
         let steps = Scenario::scripted(&Directive::parse(directive).unwrap()).unwrap();
         let step = &steps[0];
         let fault = step.fault.as_ref().map(|fault| &fault.kind);
-        let turn = Conversation {
-            last_output: "seen\n".to_owned(),
-            ..Conversation::default()
-        };
+        let turn = Conversation { last_output: "seen\n".to_owned(), ..Conversation::default() };
         let offered = json!({"tools": [{"type": "function", "name": "exec_command"}]});
         compose(step, fault, &turn, &Tools::read(&offered))
     }
@@ -242,10 +207,7 @@ mod tests {
                 "response.completed",
             ]
         );
-        assert_eq!(
-            last_response(&beats)["output"][0]["content"][0]["text"],
-            "you saw: seen"
-        );
+        assert_eq!(last_response(&beats)["output"][0]["content"][0]["text"], "you saw: seen");
     }
 
     #[test]
@@ -258,35 +220,21 @@ mod tests {
     #[test]
     fn a_slow_message_pauses_after_each_piece_and_loses_nothing() {
         let beats = stream("slow text='größer als gedacht' chunks=4 secs=2");
-        let pauses: Vec<_> = beats
-            .iter()
-            .filter(|beat| matches!(beat, Beat::Pause(_)))
-            .collect();
+        let pauses: Vec<_> = beats.iter().filter(|beat| matches!(beat, Beat::Pause(_))).collect();
         assert_eq!(pauses, [&Beat::Pause(Duration::from_millis(500)); 4]);
         let delta = |beat: &Beat| match beat {
-            Beat::Event {
-                name: "response.output_text.delta",
-                data,
-            } => data["delta"].as_str().map(str::to_owned),
+            Beat::Event { name: "response.output_text.delta", data } => {
+                data["delta"].as_str().map(str::to_owned)
+            }
             _ => None,
         };
-        assert_eq!(
-            beats.iter().filter_map(delta).collect::<String>(),
-            "größer als gedacht"
-        );
+        assert_eq!(beats.iter().filter_map(delta).collect::<String>(), "größer als gedacht");
     }
 
     #[test]
     fn a_cut_stream_stops_inside_the_message() {
         let cut = names(&stream("cut"));
-        assert_eq!(
-            cut,
-            [
-                "response.created",
-                "response.output_item.added",
-                "response.output_text.delta"
-            ]
-        );
+        assert_eq!(cut, ["response.created", "response.output_item.added", "response.output_text.delta"]);
         assert_eq!(names(&stream("cut how=rst"))[3..], ["(pause)", "(reset)"]);
     }
 
@@ -298,18 +246,12 @@ mod tests {
             json!({"code": "context_length_exceeded", "message": "full"})
         );
         let incomplete = stream("incomplete reason=max_output_tokens");
-        assert_eq!(
-            last_response(&incomplete)["incomplete_details"]["reason"],
-            "max_output_tokens"
-        );
+        assert_eq!(last_response(&incomplete)["incomplete_details"]["reason"], "max_output_tokens");
     }
 
     #[test]
     fn silence_comes_after_the_stream_has_begun() {
-        assert_eq!(
-            names(&stream("hang secs=9")),
-            ["response.created", "(pause)"]
-        );
+        assert_eq!(names(&stream("hang secs=9")), ["response.created", "(pause)"]);
     }
 
     #[test]
@@ -322,9 +264,6 @@ mod tests {
                 _ => None,
             })
             .collect();
-        assert!(
-            numbers.is_sorted_by(|a, b| a < b) && numbers[0] == 0,
-            "{numbers:?}"
-        );
+        assert!(numbers.is_sorted_by(|a, b| a < b) && numbers[0] == 0, "{numbers:?}");
     }
 }

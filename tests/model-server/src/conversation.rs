@@ -36,19 +36,13 @@ impl Conversation {
     /// Reads the `input` of a request.
     pub(crate) fn read(body: &Value) -> Self {
         if let Some(text) = body["input"].as_str() {
-            return Self {
-                prompt: text.to_owned(),
-                ..Self::default()
-            };
+            return Self { prompt: text.to_owned(), ..Self::default() };
         }
         let items = body["input"].as_array().map_or(&[][..], Vec::as_slice);
         let Some(at) = items.iter().rposition(is_prompt) else {
             return Self::default();
         };
-        let mut turn = Self {
-            prompt: message_text(&items[at]),
-            ..Self::default()
-        };
+        let mut turn = Self { prompt: message_text(&items[at]), ..Self::default() };
         for item in &items[at + 1..] {
             if let Some(step) = step_answered_by(item) {
                 turn.step = turn.step.max(step + 1);
@@ -75,19 +69,14 @@ fn step_answered_by(item: &Value) -> Option<usize> {
     if !item["type"].as_str()?.ends_with("_call_output") {
         return None;
     }
-    let (step, _) = item["call_id"]
-        .as_str()?
-        .strip_prefix(CALL_ID_PREFIX)?
-        .split_once('_')?;
+    let (step, _) = item["call_id"].as_str()?.strip_prefix(CALL_ID_PREFIX)?.split_once('_')?;
     step.parse().ok()
 }
 
 fn is_prompt(item: &Value) -> bool {
     item["role"] == "user" && {
         let text = message_text(item);
-        !ADDED_BY_CLIENT
-            .iter()
-            .any(|start| text.trim_start().starts_with(start))
+        !ADDED_BY_CLIENT.iter().any(|start| text.trim_start().starts_with(start))
     }
 }
 
@@ -115,10 +104,7 @@ fn output_text(output: &Value) -> String {
 }
 
 fn joined_texts(parts: &[Value]) -> String {
-    let texts: Vec<&str> = parts
-        .iter()
-        .filter_map(|part| part["text"].as_str())
-        .collect();
+    let texts: Vec<&str> = parts.iter().filter_map(|part| part["text"].as_str()).collect();
     texts.join("\n")
 }
 
@@ -177,18 +163,11 @@ mod tests {
 
     #[test]
     fn a_command_that_still_runs_is_known_by_its_session() {
-        let reported = |text: &str| Conversation {
-            last_output: text.to_owned(),
-            ..Conversation::default()
-        };
+        let reported = |text: &str| Conversation { last_output: text.to_owned(), ..Conversation::default() };
         let running = reported("Wall time: 0.5\nProcess running with session ID 77897\nOutput:\n");
         assert_eq!(running.running_session(), Some(77897));
         let printed = reported("Output:\nProcess running with session ID 1\n");
-        assert_eq!(
-            printed.running_session(),
-            None,
-            "what a command prints is not a report"
-        );
+        assert_eq!(printed.running_session(), None, "what a command prints is not a report");
     }
 
     #[test]

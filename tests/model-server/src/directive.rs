@@ -23,11 +23,7 @@ pub(crate) enum BadDirective {
     #[error("the word {word:?} in the directive {directive:?} is not of the form key=value")]
     Word { directive: String, word: String },
     #[error("the parameter {key}={value} is not {wanted}")]
-    Value {
-        key: String,
-        value: String,
-        wanted: &'static str,
-    },
+    Value { key: String, value: String, wanted: &'static str },
     #[error("there is no scenario {0:?}; `model-server --help` lists them")]
     UnknownScenario(String),
 }
@@ -54,17 +50,11 @@ impl Directive {
         let mut parameters = BTreeMap::new();
         for word in words {
             let Some((key, value)) = word.split_once('=') else {
-                return Err(BadDirective::Word {
-                    directive: line.to_owned(),
-                    word,
-                });
+                return Err(BadDirective::Word { directive: line.to_owned(), word });
             };
             parameters.insert(key.to_owned(), value.to_owned());
         }
-        Ok(Self {
-            name,
-            parameters: Parameters(parameters),
-        })
+        Ok(Self { name, parameters: Parameters(parameters) })
     }
 }
 
@@ -92,9 +82,7 @@ impl Parameters {
     /// A number of seconds, fractions allowed, or a default.
     pub(crate) fn seconds(&self, key: &str, default: u64) -> Result<Duration, BadDirective> {
         let seconds = |value: &str| Duration::try_from_secs_f64(value.parse().ok()?).ok();
-        Ok(self
-            .parsed(key, "a number of seconds", seconds)?
-            .unwrap_or(Duration::from_secs(default)))
+        Ok(self.parsed(key, "a number of seconds", seconds)?.unwrap_or(Duration::from_secs(default)))
     }
 
     fn parsed<T>(
@@ -106,11 +94,7 @@ impl Parameters {
         let Some(value) = self.get(key) else {
             return Ok(None);
         };
-        let bad = || BadDirective::Value {
-            key: key.to_owned(),
-            value: value.to_owned(),
-            wanted,
-        };
+        let bad = || BadDirective::Value { key: key.to_owned(), value: value.to_owned(), wanted };
         parse(value).map(Some).ok_or_else(bad)
     }
 }
@@ -123,9 +107,7 @@ mod tests {
 
     #[test]
     fn a_directive_is_found_anywhere_and_ends_with_its_line() {
-        let found = Directive::find("please\nmock:shell cmd='echo a b' n=2\nmore=words")
-            .unwrap()
-            .unwrap();
+        let found = Directive::find("please\nmock:shell cmd='echo a b' n=2\nmore=words").unwrap().unwrap();
         assert_eq!(found.name, "shell");
         assert_eq!(found.parameters.text("cmd", ""), "echo a b");
         assert_eq!(found.parameters.number("n", 1), Ok(2));
@@ -141,21 +123,9 @@ mod tests {
 
     #[test]
     fn mistakes_are_named() {
-        assert!(matches!(
-            Directive::find("mock:shell cmd='x"),
-            Err(BadDirective::Quotes(_))
-        ));
-        assert!(matches!(
-            Directive::find("mock:shell ls"),
-            Err(BadDirective::Word { .. })
-        ));
-        let bad = Directive::parse("sleep secs=soon")
-            .unwrap()
-            .parameters
-            .seconds("secs", 1);
-        assert_eq!(
-            bad.unwrap_err().to_string(),
-            "the parameter secs=soon is not a number of seconds"
-        );
+        assert!(matches!(Directive::find("mock:shell cmd='x"), Err(BadDirective::Quotes(_))));
+        assert!(matches!(Directive::find("mock:shell ls"), Err(BadDirective::Word { .. })));
+        let bad = Directive::parse("sleep secs=soon").unwrap().parameters.seconds("secs", 1);
+        assert_eq!(bad.unwrap_err().to_string(), "the parameter secs=soon is not a number of seconds");
     }
 }

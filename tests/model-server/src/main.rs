@@ -30,12 +30,7 @@ struct Arguments {
     #[arg(long, value_name = "MS", default_value_t = 0)]
     delay_ms: u64,
     /// The list that the agent ticks, relative to the directory in which Codex works
-    #[arg(
-        long,
-        value_name = "PATH",
-        env = "MODEL_SERVER_TODO",
-        default_value = ".codex-autorunner/TODO.md"
-    )]
+    #[arg(long, value_name = "PATH", env = "MODEL_SERVER_TODO", default_value = ".codex-autorunner/TODO.md")]
     todo: String,
     /// The document in which the agent notes its progress, likewise
     #[arg(
@@ -54,9 +49,7 @@ struct Arguments {
 }
 
 fn parse_header(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text
-        .split_once(':')
-        .ok_or("a header is written NAME: VALUE")?;
+    let (name, value) = text.split_once(':').ok_or("a header is written NAME: VALUE")?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 

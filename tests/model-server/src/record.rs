@@ -50,11 +50,7 @@ pub(crate) struct Record {
 impl Record {
     /// An empty record that also goes to `log`.
     pub(crate) fn new(log: Option<File>) -> Self {
-        Self {
-            requests: VecDeque::new(),
-            attempts: HashMap::new(),
-            log,
-        }
+        Self { requests: VecDeque::new(), attempts: HashMap::new(), log }
     }
 
     /// The remembered requests, oldest first.
@@ -87,8 +83,6 @@ impl Record {
 
 /// The present, in milliseconds since 1970.
 pub(crate) fn unix_ms() -> u64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }

@@ -38,11 +38,7 @@ impl Release {
             Self::Current => "current ",
             Self::Oldest => "oldest ",
         };
-        VERSIONS
-            .lines()
-            .find_map(|line| line.strip_prefix(role))
-            .unwrap_or_default()
-            .trim()
+        VERSIONS.lines().find_map(|line| line.strip_prefix(role)).unwrap_or_default().trim()
     }
 
     /// The native binary, with links resolved: the CLI looks for its companions beside itself.
@@ -58,10 +54,7 @@ impl Release {
     fn installed(self, file: &str) -> Result<PathBuf, MissingRelease> {
         let cache = cache();
         let path = cache.join(self.version()).join(file);
-        path.canonicalize().map_err(|_| MissingRelease {
-            version: self.version(),
-            cache,
-        })
+        path.canonicalize().map_err(|_| MissingRelease { version: self.version(), cache })
     }
 
     /// The native binary, for a test that cannot run without it: prints why it is skipped, except
@@ -82,12 +75,8 @@ impl Release {
 }
 
 fn cache() -> PathBuf {
-    let checkout = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .ancestors()
-        .nth(2)
-        .unwrap_or(Path::new("."));
-    env::var_os("SPINDLE_TEST_CODEX_DIR")
-        .map_or_else(|| checkout.join("target/codex-cli"), PathBuf::from)
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("."));
+    env::var_os("SPINDLE_TEST_CODEX_DIR").map_or_else(|| checkout.join("target/codex-cli"), PathBuf::from)
 }
 
 #[cfg(test)]

@@ -14,11 +14,7 @@ pub(crate) enum Reply {
     /// The directive cannot be obeyed.
     Refused(BadDirective),
     /// The scenario wants an HTTP error.
-    HttpError {
-        status: u16,
-        body: Value,
-        retry_after: Option<String>,
-    },
+    HttpError { status: u16, body: Value, retry_after: Option<String> },
     /// A stream, which may go wrong on its way.
     Stream { beats: Vec<Beat>, faulty: bool },
 }
@@ -36,31 +32,16 @@ impl Reply {
             Err(mistake) => return Self::Refused(mistake),
         };
         if let Some(session) = session_to_wait_for(&scenario, turn) {
-            return Self::Stream {
-                beats: compose_wait(session, turn),
-                faulty: false,
-            };
+            return Self::Stream { beats: compose_wait(session, turn), faulty: false };
         }
         let over = Step::say("the script has no more steps");
         let step = scenario.steps.get(turn.step).unwrap_or(&over);
         let is_due = |fault: &&Fault| fault.times.is_none_or(|times| attempt <= times);
         let fault = step.fault.as_ref().filter(is_due).map(|fault| &fault.kind);
-        if let Some(FaultKind::Http {
-            status,
-            body,
-            retry_after,
-        }) = fault
-        {
-            return Self::HttpError {
-                status: *status,
-                body: body.clone(),
-                retry_after: retry_after.clone(),
-            };
+        if let Some(FaultKind::Http { status, body, retry_after }) = fault {
+            return Self::HttpError { status: *status, body: body.clone(), retry_after: retry_after.clone() };
         }
-        Self::Stream {
-            beats: compose(step, fault, turn, tools),
-            faulty: fault.is_some(),
-        }
+        Self::Stream { beats: compose(step, fault, turn, tools), faulty: fault.is_some() }
     }
 
     /// Whether it is anything but a good answer.
@@ -72,8 +53,7 @@ impl Reply {
 /// The session of a command that the step before wanted to see the end of, while it still runs.
 fn session_to_wait_for(scenario: &Scenario, turn: &Conversation) -> Option<u64> {
     let before = scenario.steps.get(turn.step.checked_sub(1)?)?;
-    turn.running_session()
-        .filter(|_| before.waits_for_its_command())
+    turn.running_session().filter(|_| before.waits_for_its_command())
 }
 
 #[cfg(test)]
@@ -85,17 +65,12 @@ mod tests {
 
     fn decided(directive: &str, attempt: u32, turn: &Conversation) -> Reply {
         let steps = Scenario::scripted(&Directive::parse(directive).unwrap()).unwrap();
-        let scenario = Scenario {
-            name: String::new(),
-            steps,
-        };
+        let scenario = Scenario { name: String::new(), steps };
         Reply::decide(Ok(scenario), attempt, turn, &Tools::default())
     }
 
     fn text(reply: &Reply) -> String {
-        let Reply::Stream { beats, .. } = reply else {
-            panic!("not a stream: {reply:?}")
-        };
+        let Reply::Stream { beats, .. } = reply else { panic!("not a stream: {reply:?}") };
         format!("{beats:?}")
     }
 
@@ -104,10 +79,7 @@ mod tests {
         let turn = Conversation::default();
         let faulty = |attempt| decided("failed times=2", attempt, &turn).is_faulty();
         assert_eq!([faulty(1), faulty(2), faulty(3)], [true, true, false]);
-        assert!(
-            decided("failed", 99, &turn).is_faulty(),
-            "without a number it lasts for ever"
-        );
+        assert!(decided("failed", 99, &turn).is_faulty(), "without a number it lasts for ever");
     }
 
     #[test]
@@ -123,10 +95,7 @@ mod tests {
 
     #[test]
     fn a_client_that_asks_beyond_the_script_is_told_so() {
-        let turn = Conversation {
-            step: 9,
-            ..Conversation::default()
-        };
+        let turn = Conversation { step: 9, ..Conversation::default() };
         assert!(text(&decided("message", 1, &turn)).contains("no more steps"));
     }
 }

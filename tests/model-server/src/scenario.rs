@@ -45,39 +45,23 @@ impl Scenario {
         Self::of(found.as_ref().unwrap_or(default), turn, files)
     }
 
-    fn of(
-        directive: &Directive,
-        turn: &Conversation,
-        files: &AgentFiles,
-    ) -> Result<Self, BadDirective> {
-        let steps = if directive.name == AGENT {
-            agent::steps(turn, files)?
-        } else {
-            Self::scripted(directive)?
-        };
-        Ok(Self {
-            name: directive.name.clone(),
-            steps,
-        })
+    fn of(directive: &Directive, turn: &Conversation, files: &AgentFiles) -> Result<Self, BadDirective> {
+        let steps =
+            if directive.name == AGENT { agent::steps(turn, files)? } else { Self::scripted(directive)? };
+        Ok(Self { name: directive.name.clone(), steps })
     }
 
     /// The steps of a directive other than the agent's.
     pub(crate) fn scripted(directive: &Directive) -> Result<Vec<Step>, BadDirective> {
         let unknown = || BadDirective::UnknownScenario(directive.name.clone());
-        let (_, _, script) = SCENARIOS
-            .iter()
-            .find(|(name, ..)| *name == directive.name)
-            .ok_or_else(unknown)?;
+        let (_, _, script) =
+            SCENARIOS.iter().find(|(name, ..)| *name == directive.name).ok_or_else(unknown)?;
         script(&directive.parameters)
     }
 
     /// Checks that a default can be used at all.
     pub(crate) fn check(directive: &Directive) -> Result<(), BadDirective> {
-        if directive.name == AGENT {
-            Ok(())
-        } else {
-            Self::scripted(directive).map(drop)
-        }
+        if directive.name == AGENT { Ok(()) } else { Self::scripted(directive).map(drop) }
     }
 }
 
@@ -90,10 +74,7 @@ mod tests {
 
     fn chosen(prompt: &str) -> Result<Scenario, BadDirective> {
         Scenario::choose(
-            &Conversation {
-                prompt: prompt.to_owned(),
-                ..Conversation::default()
-            },
+            &Conversation { prompt: prompt.to_owned(), ..Conversation::default() },
             &Directive::parse("message text=default").unwrap(),
             &AgentFiles::default(),
         )
@@ -110,28 +91,19 @@ mod tests {
         for (name, ..) in SCENARIOS {
             let steps = chosen(&format!("mock:{name}")).unwrap().steps;
             let last = steps.last().unwrap();
-            let asks_for_more = last
-                .calls
-                .iter()
-                .any(|call| !matches!(call, Call::ServerSide(_)));
+            let asks_for_more = last.calls.iter().any(|call| !matches!(call, Call::ServerSide(_)));
             assert!(!asks_for_more, "{name} must end with an answer");
         }
     }
 
     #[test]
     fn an_unknown_scenario_is_refused_by_name() {
-        assert_eq!(
-            chosen("mock:nonsense").unwrap_err(),
-            BadDirective::UnknownScenario("nonsense".into())
-        );
+        assert_eq!(chosen("mock:nonsense").unwrap_err(), BadDirective::UnknownScenario("nonsense".into()));
     }
 
     #[test]
     fn http_refuses_a_status_that_is_no_error() {
-        assert!(matches!(
-            chosen("mock:http code=200"),
-            Err(BadDirective::Value { .. })
-        ));
+        assert!(matches!(chosen("mock:http code=200"), Err(BadDirective::Value { .. })));
     }
 
     #[test]
@@ -144,14 +116,10 @@ mod tests {
     #[test]
     fn the_usage_limit_can_end_at_a_fixed_moment() {
         let steps = chosen("mock:limit at=4000000000").unwrap().steps;
-        let Some(FaultKind::Http { status, body, .. }) =
-            steps[0].fault.as_ref().map(|fault| &fault.kind)
+        let Some(FaultKind::Http { status, body, .. }) = steps[0].fault.as_ref().map(|fault| &fault.kind)
         else {
             panic!("limit is an HTTP fault");
         };
-        assert_eq!(
-            (*status, body["error"]["resets_at"].as_u64()),
-            (429, Some(4_000_000_000))
-        );
+        assert_eq!((*status, body["error"]["resets_at"].as_u64()), (429, Some(4_000_000_000)));
     }
 }

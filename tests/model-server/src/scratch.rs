@@ -38,26 +38,12 @@ impl Scratch {
     /// Makes one whose Codex talks to the model server at `url`.
     pub fn new(url: &str) -> Result<Self, ScratchError> {
         let root = tempfile::Builder::new().prefix("spindle-codex-").tempdir();
-        let root = root.map_err(|source| ScratchError::Write {
-            path: std::env::temp_dir(),
-            source,
-        })?;
+        let root = root.map_err(|source| ScratchError::Write { path: std::env::temp_dir(), source })?;
         let scratch = Self { root };
-        for directory in [
-            scratch.home(),
-            scratch.codex_home(),
-            scratch.tmp(),
-            scratch.repo(),
-        ] {
-            fs::create_dir(&directory).map_err(|source| ScratchError::Write {
-                path: directory,
-                source,
-            })?;
+        for directory in [scratch.home(), scratch.codex_home(), scratch.tmp(), scratch.repo()] {
+            fs::create_dir(&directory).map_err(|source| ScratchError::Write { path: directory, source })?;
         }
-        write(
-            &scratch.codex_home().join("config.toml"),
-            &codex_config(url),
-        )?;
+        write(&scratch.codex_home().join("config.toml"), &codex_config(url))?;
         write(&scratch.repo().join("README.md"), "# Scratch\n")?;
         scratch.git(&["init", "--quiet", "--initial-branch=main"])?;
         scratch.git(&["config", "user.name", "Test"])?;
@@ -94,15 +80,9 @@ impl Scratch {
 
     /// Runs git in the repository and gives its output.
     pub fn git(&self, arguments: &[&str]) -> Result<String, ScratchError> {
-        let failed = |reason: String| ScratchError::Git {
-            command: arguments.join(" "),
-            reason,
-        };
-        let output = self
-            .command("git")
-            .args(arguments)
-            .output()
-            .map_err(|error| failed(error.to_string()))?;
+        let failed = |reason: String| ScratchError::Git { command: arguments.join(" "), reason };
+        let output =
+            self.command("git").args(arguments).output().map_err(|error| failed(error.to_string()))?;
         if !output.status.success() {
             return Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()));
         }
@@ -132,8 +112,5 @@ impl Scratch {
 }
 
 fn write(path: &Path, text: &str) -> Result<(), ScratchError> {
-    fs::write(path, text).map_err(|source| ScratchError::Write {
-        path: path.to_owned(),
-        source,
-    })
+    fs::write(path, text).map_err(|source| ScratchError::Write { path: path.to_owned(), source })
 }

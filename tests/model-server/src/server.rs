@@ -116,26 +116,18 @@ impl ModelServer {
         let port = options.port;
         let shared = Arc::new(Shared::new(options)?);
         let listen_failed = |source| StartError::Listen { port, source };
-        let listener =
-            std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(listen_failed)?;
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(listen_failed)?;
         listener.set_nonblocking(true).map_err(listen_failed)?;
         let address = listener.local_addr().map_err(listen_failed)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(StartError::Thread)?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
         let (stop, stopped) = oneshot::channel();
         let state = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("model-server".to_owned())
             .spawn(move || runtime.block_on(serve(listener, state, stopped)))
             .map_err(StartError::Thread)?;
-        Ok(Self {
-            url: format!("http://{address}"),
-            shared,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        Ok(Self { url: format!("http://{address}"), shared, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Where it listens, such as `http://127.0.0.1:40123`; the API is below `/v1`.
@@ -169,11 +161,7 @@ impl Drop for ModelServer {
 
 /// Serves until told to stop, or until the other end of `stopped` is dropped. The runtime ends with
 /// this function, and with it every stream that is still being sent.
-async fn serve(
-    listener: std::net::TcpListener,
-    shared: Arc<Shared>,
-    stopped: oneshot::Receiver<()>,
-) {
+async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>, stopped: oneshot::Receiver<()>) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => BreakableListener(listener),
         Err(error) => {
@@ -216,18 +204,12 @@ impl Shared {
         Scenario::check(&default).map_err(unusable)?;
         let open = |path: &PathBuf| {
             let opened = File::options().append(true).create(true).open(path);
-            opened.map_err(|source| StartError::Log {
-                path: path.clone(),
-                source,
-            })
+            opened.map_err(|source| StartError::Log { path: path.clone(), source })
         };
         let log = options.log.as_ref().map(open).transpose()?;
         Ok(Self {
             default,
-            files: AgentFiles {
-                todo: options.todo,
-                progress: options.progress,
-            },
+            files: AgentFiles { todo: options.todo, progress: options.progress },
             delay: options.delay,
             headers: extra_headers(&options.headers)?,
             record: Mutex::new(Record::new(log)),
@@ -242,10 +224,7 @@ impl Shared {
         let thread = thread_of(headers, &body);
         let mut record = self.record();
         let attempt = record.count(thread.as_deref(), &body);
-        let scenario = chosen
-            .as_ref()
-            .map(|scenario| scenario.name.clone())
-            .unwrap_or_default();
+        let scenario = chosen.as_ref().map(|scenario| scenario.name.clone()).unwrap_or_default();
         let reply = Reply::decide(chosen, attempt, &turn, &tools);
         record.remember(ReceivedRequest {
             unix_ms: unix_ms(),
@@ -273,10 +252,7 @@ fn extra_headers(pairs: &[(String, String)]) -> Result<HeaderMap, StartError> {
     for (name, value) in pairs {
         let invalid = || StartError::Header(format!("{name}: {value}"));
         let key = HeaderName::try_from(name.as_str()).map_err(|_| invalid())?;
-        map.append(
-            key,
-            HeaderValue::try_from(value.as_str()).map_err(|_| invalid())?,
-        );
+        map.append(key, HeaderValue::try_from(value.as_str()).map_err(|_| invalid())?);
     }
     Ok(map)
 }
@@ -296,11 +272,7 @@ async fn answer(
     tokio::time::sleep(shared.delay).await;
     match reply {
         Reply::Refused(mistake) => refusal(&mistake.to_string()),
-        Reply::HttpError {
-            status,
-            body,
-            retry_after,
-        } => http_error(status, body, retry_after.as_deref()),
+        Reply::HttpError { status, body, retry_after } => http_error(status, body, retry_after.as_deref()),
         Reply::Stream { beats, .. } => play(beats, grip, shared.headers.clone()),
     }
 }
@@ -311,9 +283,7 @@ fn play(beats: Vec<Beat>, grip: Grip, headers: HeaderMap) -> Response {
         let grip = grip.clone();
         async move {
             match beat {
-                Beat::Event { name, data } => {
-                    Some(Ok(Event::default().event(name).data(data.to_string())))
-                }
+                Beat::Event { name, data } => Some(Ok(Event::default().event(name).data(data.to_string()))),
                 Beat::Pause(duration) => {
                     tokio::time::sleep(duration).await;
                     None
@@ -338,17 +308,12 @@ fn http_error(status: u16, body: Value, retry_after: Option<&str>) -> Response {
 }
 
 fn refusal(message: &str) -> Response {
-    let body =
-        json!({"error": {"type": "invalid_request_error", "code": null, "message": message}});
+    let body = json!({"error": {"type": "invalid_request_error", "code": null, "message": message}});
     (StatusCode::BAD_REQUEST, Json(body)).into_response()
 }
 
 /// The client's thread: newer and older releases name it in different headers, both in the body.
 fn thread_of(headers: &HeaderMap, body: &Value) -> Option<String> {
-    let named = ["thread-id", "conversation_id"]
-        .iter()
-        .find_map(|name| headers.get(*name)?.to_str().ok());
-    named
-        .or_else(|| body["prompt_cache_key"].as_str())
-        .map(str::to_owned)
+    let named = ["thread-id", "conversation_id"].iter().find_map(|name| headers.get(*name)?.to_str().ok());
+    named.or_else(|| body["prompt_cache_key"].as_str()).map(str::to_owned)
 }

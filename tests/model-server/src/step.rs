@@ -62,11 +62,7 @@ pub(crate) struct Fault {
 #[derive(Debug, Clone)]
 pub(crate) enum FaultKind {
     /// An HTTP error instead of a stream.
-    Http {
-        status: u16,
-        body: Value,
-        retry_after: Option<String>,
-    },
+    Http { status: u16, body: Value, retry_after: Option<String> },
     /// The stream says `response.failed`.
     Failed { code: String, message: String },
     /// The stream says `response.incomplete` after the answer.
@@ -82,18 +78,12 @@ pub(crate) enum FaultKind {
 impl Step {
     /// A step that only says something.
     pub(crate) fn say(text: impl Into<String>) -> Self {
-        Self {
-            message: Some(Message::whole(text)),
-            ..Self::default()
-        }
+        Self { message: Some(Message::whole(text)), ..Self::default() }
     }
 
     /// A step that only calls a tool.
     pub(crate) fn call(call: Call) -> Self {
-        Self {
-            calls: vec![call],
-            ..Self::default()
-        }
+        Self { calls: vec![call], ..Self::default() }
     }
 
     /// A step that runs a command.
@@ -103,18 +93,12 @@ impl Step {
 
     /// The same step with a fault.
     pub(crate) fn failing(self, kind: FaultKind, times: Option<u32>) -> Self {
-        Self {
-            fault: Some(Fault { kind, times }),
-            ..self
-        }
+        Self { fault: Some(Fault { kind, times }), ..self }
     }
 
     /// Whether one of its commands is to be waited for to its end.
     pub(crate) fn waits_for_its_command(&self) -> bool {
-        self.calls
-            .iter()
-            .filter_map(Call::as_shell)
-            .any(|shell| shell.until_done)
+        self.calls.iter().filter_map(Call::as_shell).any(|shell| shell.until_done)
     }
 }
 
@@ -131,22 +115,13 @@ impl Call {
 impl Message {
     /// A message sent in one piece.
     pub(crate) fn whole(text: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
-            chunks: 1,
-            pause: Duration::ZERO,
-        }
+        Self { text: text.into(), chunks: 1, pause: Duration::ZERO }
     }
 }
 
 impl Shell {
     /// A command with the client's defaults.
     pub(crate) fn new(command: impl Into<String>) -> Self {
-        Self {
-            command: command.into(),
-            patience: None,
-            until_done: false,
-            escalate: None,
-        }
+        Self { command: command.into(), patience: None, until_done: false, escalate: None }
     }
 }

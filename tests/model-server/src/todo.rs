@@ -31,16 +31,8 @@ pub(crate) fn first_open_item(document: &str) -> Option<OpenItem<'_>> {
         } else if text.starts_with("<!--") {
             in_comment = !text.contains("-->");
         } else if let Some(text) = open_box(text) {
-            let occurrence = document
-                .split('\n')
-                .take(at + 1)
-                .filter(|other| *other == line)
-                .count();
-            return Some(OpenItem {
-                text,
-                line,
-                occurrence,
-            });
+            let occurrence = document.split('\n').take(at + 1).filter(|other| *other == line).count();
+            return Some(OpenItem { text, line, occurrence });
         }
     }
     None

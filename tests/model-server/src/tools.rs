@@ -55,9 +55,7 @@ impl Tools {
     }
 
     fn offers_custom(&self, wanted: &str) -> bool {
-        self.offered
-            .iter()
-            .any(|(name, custom)| name == wanted && *custom)
+        self.offered.iter().any(|(name, custom)| name == wanted && *custom)
     }
 
     /// The output items that make `calls`, all at once.
@@ -69,10 +67,7 @@ impl Tools {
         if self.is_code_mode() && commands.len() > 1 && commands.len() == calls.len() {
             return vec![custom_call("exec", &side_by_side(&commands), &call_id())];
         }
-        calls
-            .iter()
-            .map(|call| self.phrase(call, &call_id()))
-            .collect()
+        calls.iter().map(|call| self.phrase(call, &call_id())).collect()
     }
 
     fn is_code_mode(&self) -> bool {
@@ -99,11 +94,7 @@ impl Tools {
         } else if self.is_code_mode() {
             custom_call("exec", &side_by_side(&[shell]), call_id)
         } else if self.offers("shell_command") {
-            function_call(
-                "shell_command",
-                &shell_arguments(shell, &json!(shell.command)),
-                call_id,
-            )
+            function_call("shell_command", &shell_arguments(shell, &json!(shell.command)), call_id)
         } else {
             let words = json!(["bash", "-lc", shell.command]);
             function_call("shell", &shell_arguments(shell, &words), call_id)
@@ -211,42 +202,26 @@ mod tests {
 
     #[test]
     fn a_command_goes_to_exec_command_where_there_is_one() {
-        let tools = offering(
-            &json!([{"type": "function", "name": "exec_command"}, {"type": "web_search"}]),
-        );
+        let tools = offering(&json!([{"type": "function", "name": "exec_command"}, {"type": "web_search"}]));
         let item = tools.phrase(&shell("ls"), "call_1");
-        assert_eq!(
-            (&item["type"], &item["call_id"]),
-            (&json!("function_call"), &json!("call_1"))
-        );
+        assert_eq!((&item["type"], &item["call_id"]), (&json!("function_call"), &json!("call_1")));
         assert_eq!(arguments(&item), json!({"cmd": "ls"}));
         assert_eq!(tools.names(), ["exec_command", "web_search"]);
     }
 
     #[test]
     fn a_command_goes_to_the_shell_tool_of_older_releases_as_words() {
-        let item =
-            offering(&json!([{"type": "function", "name": "shell"}])).phrase(&shell("ls -l"), "c");
-        assert_eq!(
-            arguments(&item),
-            json!({"command": ["bash", "-lc", "ls -l"]})
-        );
+        let item = offering(&json!([{"type": "function", "name": "shell"}])).phrase(&shell("ls -l"), "c");
+        assert_eq!(arguments(&item), json!({"command": ["bash", "-lc", "ls -l"]}));
     }
 
     #[test]
     fn in_code_mode_a_command_is_a_line_of_javascript() {
-        let body = json!({"input": [{"type": "additional_tools", "tools": [{"type": "custom", "name": "exec"}]}]});
+        let body =
+            json!({"input": [{"type": "additional_tools", "tools": [{"type": "custom", "name": "exec"}]}]});
         let item = Tools::read(&body).phrase(&shell("echo \"hi\""), "c");
-        assert_eq!(
-            (&item["type"], &item["name"]),
-            (&json!("custom_tool_call"), &json!("exec"))
-        );
-        assert!(
-            item["input"]
-                .as_str()
-                .unwrap()
-                .contains(r#"tools.exec_command({"cmd":"echo \"hi\""})"#)
-        );
+        assert_eq!((&item["type"], &item["name"]), (&json!("custom_tool_call"), &json!("exec")));
+        assert!(item["input"].as_str().unwrap().contains(r#"tools.exec_command({"cmd":"echo \"hi\""})"#));
     }
 
     #[test]
@@ -255,20 +230,15 @@ mod tests {
         let items = tools.phrase_all(&[shell("a"), shell("b")], || "c".to_owned());
         assert_eq!(items.len(), 1);
         let script = items[0]["input"].as_str().unwrap();
-        assert!(
-            script
-                .contains(r#"[tools.exec_command({"cmd":"a"}), tools.exec_command({"cmd":"b"})]"#)
-        );
+        assert!(script.contains(r#"[tools.exec_command({"cmd":"a"}), tools.exec_command({"cmd":"b"})]"#));
     }
 
     #[test]
     fn a_patch_goes_to_apply_patch_or_through_the_shell() {
         let patch = Call::Patch("*** Begin Patch\n*** End Patch".into());
-        let custom =
-            offering(&json!([{"type": "custom", "name": "apply_patch"}])).phrase(&patch, "c");
+        let custom = offering(&json!([{"type": "custom", "name": "apply_patch"}])).phrase(&patch, "c");
         assert_eq!(custom["input"], "*** Begin Patch\n*** End Patch");
-        let by_shell =
-            offering(&json!([{"type": "function", "name": "shell"}])).phrase(&patch, "c");
+        let by_shell = offering(&json!([{"type": "function", "name": "shell"}])).phrase(&patch, "c");
         assert!(
             arguments(&by_shell)["command"][2]
                 .as_str()
@@ -279,12 +249,8 @@ mod tests {
 
     #[test]
     fn leaving_the_sandbox_is_asked_for_with_a_reason() {
-        let call = Call::Shell(Shell {
-            escalate: Some("why".into()),
-            ..Shell::new("id")
-        });
-        let item =
-            offering(&json!([{"type": "function", "name": "exec_command"}])).phrase(&call, "c");
+        let call = Call::Shell(Shell { escalate: Some("why".into()), ..Shell::new("id") });
+        let item = offering(&json!([{"type": "function", "name": "exec_command"}])).phrase(&call, "c");
         assert_eq!(arguments(&item)["sandbox_permissions"], "require_escalated");
         assert_eq!(arguments(&item)["justification"], "why");
     }

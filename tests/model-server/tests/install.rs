@@ -21,10 +21,7 @@ fn stderr(output: &Output) -> String {
 
 fn on_path(tool: &str) -> PathBuf {
     let path = env::var_os("PATH").unwrap();
-    env::split_paths(&path)
-        .map(|dir| dir.join(tool))
-        .find(|file| file.exists())
-        .unwrap()
+    env::split_paths(&path).map(|dir| dir.join(tool)).find(|file| file.exists()).unwrap()
 }
 
 #[test]
@@ -36,17 +33,9 @@ fn without_node_it_says_so_and_exits_3() {
         symlink(on_path(tool), bin.join(tool)).unwrap();
     }
     let cache = dir.path().join("cache");
-    let output = install("current")
-        .env("PATH", &bin)
-        .env("SPINDLE_TEST_CODEX_DIR", &cache)
-        .output()
-        .unwrap();
+    let output = install("current").env("PATH", &bin).env("SPINDLE_TEST_CODEX_DIR", &cache).output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
-    assert!(
-        stderr(&output).contains("node is not on PATH"),
-        "{}",
-        stderr(&output)
-    );
+    assert!(stderr(&output).contains("node is not on PATH"), "{}", stderr(&output));
     assert!(!cache.exists(), "nothing is left behind");
 }
 
@@ -56,27 +45,14 @@ fn when_npm_fails_it_says_what_npm_said_and_leaves_nothing_behind() {
     let bin = dir.path().join("bin");
     std::fs::create_dir(&bin).unwrap();
     let npm = bin.join("npm");
-    std::fs::write(
-        &npm,
-        "#!/bin/sh\necho 'npm error code ECONNREFUSED' >&2\nexit 1\n",
-    )
-    .unwrap();
+    std::fs::write(&npm, "#!/bin/sh\necho 'npm error code ECONNREFUSED' >&2\nexit 1\n").unwrap();
     make_executable(&npm);
     std::fs::copy(&npm, bin.join("node")).unwrap();
-    let path =
-        env::join_paths([bin.as_os_str(), OsStr::new("/usr/bin"), OsStr::new("/bin")]).unwrap();
+    let path = env::join_paths([bin.as_os_str(), OsStr::new("/usr/bin"), OsStr::new("/bin")]).unwrap();
     let cache = dir.path().join("cache");
-    let output = install("oldest")
-        .env("PATH", path)
-        .env("SPINDLE_TEST_CODEX_DIR", &cache)
-        .output()
-        .unwrap();
+    let output = install("oldest").env("PATH", path).env("SPINDLE_TEST_CODEX_DIR", &cache).output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
-    assert!(
-        stderr(&output).contains("ECONNREFUSED"),
-        "{}",
-        stderr(&output)
-    );
+    assert!(stderr(&output).contains("ECONNREFUSED"), "{}", stderr(&output));
     assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 0);
 }
 

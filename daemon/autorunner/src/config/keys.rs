@@ -32,24 +32,12 @@ pub enum Warning {
 impl fmt::Display for Warning {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown {
-                key,
-                suggestion: Some(suggestion),
-            } => {
-                write!(
-                    out,
-                    "{key}: unknown key, ignored; did you mean {suggestion}?"
-                )
+            Self::Unknown { key, suggestion: Some(suggestion) } => {
+                write!(out, "{key}: unknown key, ignored; did you mean {suggestion}?")
             }
-            Self::Unknown {
-                key,
-                suggestion: None,
-            } => write!(out, "{key}: unknown key, ignored"),
+            Self::Unknown { key, suggestion: None } => write!(out, "{key}: unknown key, ignored"),
             Self::Ignored { key } => {
-                write!(
-                    out,
-                    "{key}: a key of later codex-autorunner releases, without effect here"
-                )
+                write!(out, "{key}: a key of later codex-autorunner releases, without effect here")
             }
             Self::NoSandbox => out.write_str(
                 "codex.args: not set, and the default runs Codex without a sandbox; \
@@ -131,20 +119,13 @@ pub(super) fn judge(document: &Value) -> Vec<Warning> {
             warnings.push(not_used(name));
             continue;
         };
-        for key in value
-            .as_object()
-            .into_iter()
-            .flat_map(|section| section.keys())
-        {
+        for key in value.as_object().into_iter().flat_map(|section| section.keys()) {
             if !known.contains(&key.as_str()) {
                 warnings.push(not_used(&format!("{name}.{key}")));
             }
         }
     }
-    if top
-        .get("codex")
-        .is_some_and(|codex| codex.get("args").is_none())
-    {
+    if top.get("codex").is_some_and(|codex| codex.get("args").is_none()) {
         warnings.push(Warning::NoSandbox);
     }
     warnings
@@ -161,44 +142,27 @@ pub(super) fn unread_files(root: &Path) -> impl Iterator<Item = Warning> {
 
 fn not_used(key: &str) -> Warning {
     if LATER.contains(&key) {
-        return Warning::Ignored {
-            key: key.to_owned(),
-        };
+        return Warning::Ignored { key: key.to_owned() };
     }
-    Warning::Unknown {
-        key: key.to_owned(),
-        suggestion: suggestion(key),
-    }
+    Warning::Unknown { key: key.to_owned(), suggestion: suggestion(key) }
 }
 
 /// The known key that was probably meant: the same name in another section, else a similar name in
 /// the same one.
 fn suggestion(key: &str) -> Option<String> {
     let (section, leaf) = key.split_once('.').unwrap_or(("", key));
-    let elsewhere = READ
-        .iter()
-        .find(|(_, keys)| keys.contains(&leaf))
-        .map(|(section, _)| format!("{section}.{leaf}"));
+    let elsewhere =
+        READ.iter().find(|(_, keys)| keys.contains(&leaf)).map(|(section, _)| format!("{section}.{leaf}"));
     elsewhere.or_else(|| {
         let siblings: Vec<&str> = match READ.iter().find(|(name, _)| *name == section) {
             Some((_, keys)) => keys.to_vec(),
-            None => READ
-                .iter()
-                .map(|(name, _)| *name)
-                .chain(["version"])
-                .collect(),
+            None => READ.iter().map(|(name, _)| *name).chain(["version"]).collect(),
         };
         siblings
             .into_iter()
             .map(|name| (strsim::jaro_winkler(name, leaf), name))
             .filter(|(likeness, _)| *likeness >= ALIKE)
             .max_by(|a, b| a.0.total_cmp(&b.0))
-            .map(|(_, name)| {
-                if section.is_empty() {
-                    name.to_owned()
-                } else {
-                    format!("{section}.{name}")
-                }
-            })
+            .map(|(_, name)| if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") })
     })
 }

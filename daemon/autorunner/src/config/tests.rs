@@ -8,9 +8,7 @@ fn parsed(text: &str) -> Loaded {
 
 fn problems(text: &str) -> Vec<String> {
     match parse(Path::new("config.yml"), text) {
-        Err(ConfigError::Invalid { problems, .. }) => {
-            problems.iter().map(ToString::to_string).collect()
-        }
+        Err(ConfigError::Invalid { problems, .. }) => problems.iter().map(ToString::to_string).collect(),
         other => panic!("{text:?}: {other:?}"),
     }
 }
@@ -22,43 +20,19 @@ fn what_a_file_does_not_set_has_the_default_of_the_format() {
     }
     let config = parsed("docs:\n  todo: PLAN.md\nrunner: {sleep_seconds: 0}\n").config;
     assert_eq!(config.docs.todo, Path::new("PLAN.md"));
-    assert_eq!(
-        config.docs.progress,
-        Path::new(".codex-autorunner/PROGRESS.md")
-    );
-    assert_eq!(
-        (
-            config.runner.sleep_seconds,
-            config.runner.no_progress_threshold
-        ),
-        (0, 3)
-    );
+    assert_eq!(config.docs.progress, Path::new(".codex-autorunner/PROGRESS.md"));
+    assert_eq!((config.runner.sleep_seconds, config.runner.no_progress_threshold), (0, 3));
 }
 
 #[test]
 fn the_seeded_file_is_the_default_tree_with_a_sandbox() {
     let seeded = parsed(SEED);
     assert_eq!(seeded.warnings, []);
-    assert_eq!(
-        seeded.config.codex.args,
-        ["exec", "--sandbox", "workspace-write"]
-    );
+    assert_eq!(seeded.config.codex.args, ["exec", "--sandbox", "workspace-write"]);
     let default = Config::default();
-    let codex = Codex {
-        args: default.codex.args.clone(),
-        ..seeded.config.codex.clone()
-    };
-    assert_eq!(
-        Config {
-            codex,
-            ..seeded.config
-        },
-        default
-    );
-    assert!(
-        SEED.contains("danger-full-access"),
-        "the comment on the dangerous sandbox"
-    );
+    let codex = Codex { args: default.codex.args.clone(), ..seeded.config.codex.clone() };
+    assert_eq!(Config { codex, ..seeded.config }, default);
+    assert!(SEED.contains("danger-full-access"), "the comment on the dangerous sandbox");
 }
 
 #[test]
@@ -87,13 +61,7 @@ fn a_file_written_by_the_earlier_tool_is_accepted() {
          max_wallclock_seconds: null\ngit:\n  auto_commit: false\n  commit_message_template: '[codex] run \
          #{run_id}'\nserver:\n  host: 127.0.0.1\n  port: 4173\n  auth_token: null\n",
     );
-    assert_eq!(
-        loaded,
-        Loaded {
-            config: Config::default(),
-            warnings: vec![]
-        }
-    );
+    assert_eq!(loaded, Loaded { config: Config::default(), warnings: vec![] });
 }
 
 #[test]
@@ -106,19 +74,8 @@ fn version_2_is_read_as_far_as_its_keys_mean_the_same() {
     assert_eq!(loaded.config.codex.model.as_deref(), Some("gpt-5.1"));
     assert_eq!(loaded.config.codex.reasoning.as_deref(), Some("high"));
     let ignored: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
-    for key in [
-        "docs.spec",
-        "codex.terminal_args",
-        "notifications",
-        "server.auth_token_env",
-        "log",
-    ] {
-        assert!(
-            ignored
-                .iter()
-                .any(|line| line.starts_with(&format!("{key}: "))),
-            "{key}"
-        );
+    for key in ["docs.spec", "codex.terminal_args", "notifications", "server.auth_token_env", "log"] {
+        assert!(ignored.iter().any(|line| line.starts_with(&format!("{key}: "))), "{key}");
     }
     assert_eq!(ignored.len(), 5, "{ignored:?}");
 }
@@ -127,37 +84,16 @@ fn version_2_is_read_as_far_as_its_keys_mean_the_same() {
 fn each_failure_is_one_line_with_the_dotted_key_and_the_type() {
     for (text, line) in [
         ("- a", "config.yml: expected a mapping; found a list"),
-        (
-            "version: 3",
-            "version: expected 1 (or 2, of release 0.1.0); found 3",
-        ),
-        (
-            "version: true",
-            "version: expected 1 (or 2, of release 0.1.0); found true",
-        ),
+        ("version: 3", "version: expected 1 (or 2, of release 0.1.0); found 3"),
+        ("version: true", "version: expected 1 (or 2, of release 0.1.0); found true"),
         ("mode: hub", "mode: expected repo; found hub"),
         ("docs: x", "docs: expected a mapping; found x"),
         ("docs:\n", "docs: expected a mapping; found nothing"),
-        (
-            "docs: {todo: ''}",
-            "docs.todo: expected a text that is not empty; found an empty text",
-        ),
-        (
-            "docs: {todo: 5}",
-            "docs.todo: expected a text that is not empty; found 5",
-        ),
-        (
-            "codex: {binary: null}",
-            "codex.binary: expected a text that is not empty; found nothing",
-        ),
-        (
-            "codex: {args: exec}",
-            "codex.args: expected a list of texts; found exec",
-        ),
-        (
-            "codex: {args: [exec, 5]}",
-            "codex.args[1]: expected a text; found 5",
-        ),
+        ("docs: {todo: ''}", "docs.todo: expected a text that is not empty; found an empty text"),
+        ("docs: {todo: 5}", "docs.todo: expected a text that is not empty; found 5"),
+        ("codex: {binary: null}", "codex.binary: expected a text that is not empty; found nothing"),
+        ("codex: {args: exec}", "codex.args: expected a list of texts; found exec"),
+        ("codex: {args: [exec, 5]}", "codex.args[1]: expected a text; found 5"),
         (
             "prompt: {prev_run_max_chars: -1}",
             "prompt.prev_run_max_chars: expected a whole number, 0 or more; found -1",
@@ -186,14 +122,8 @@ fn each_failure_is_one_line_with_the_dotted_key_and_the_type() {
             "runner: {stop_after_failures: 0}",
             "runner.stop_after_failures: expected a whole number, 1 or more; found 0",
         ),
-        (
-            "git: {auto_commit: 1}",
-            "git.auto_commit: expected true or false; found 1",
-        ),
-        (
-            "server: {port: 70000}",
-            "server.port: expected a whole number from 0 to 65535; found 70000",
-        ),
+        ("git: {auto_commit: 1}", "git.auto_commit: expected true or false; found 1"),
+        ("server: {port: 70000}", "server.port: expected a whole number from 0 to 65535; found 70000"),
     ] {
         assert_eq!(problems(text), [line], "{text}");
     }
@@ -217,21 +147,12 @@ fn a_wrong_secret_is_not_shown() {
 
 #[test]
 fn all_failures_are_told_at_once() {
-    assert_eq!(
-        problems("docs: {todo: ''}\ngit: {auto_commit: 'x'}\nrunner: []\n").len(),
-        3
-    );
+    assert_eq!(problems("docs: {todo: ''}\ngit: {auto_commit: 'x'}\nrunner: []\n").len(), 3);
 }
 
 #[test]
 fn unknown_keys_are_warnings_with_a_suggestion() {
-    let lines = |text| -> Vec<String> {
-        parsed(text)
-            .warnings
-            .iter()
-            .map(ToString::to_string)
-            .collect()
-    };
+    let lines = |text| -> Vec<String> { parsed(text).warnings.iter().map(ToString::to_string).collect() };
     assert_eq!(
         lines("runner: {sleep_secnds: 1}"),
         ["runner.sleep_secnds: unknown key, ignored; did you mean runner.sleep_seconds?"]
@@ -240,14 +161,8 @@ fn unknown_keys_are_warnings_with_a_suggestion() {
         lines("auto_commit: true"),
         ["auto_commit: unknown key, ignored; did you mean git.auto_commit?"]
     );
-    assert_eq!(
-        lines("runnr: {}"),
-        ["runnr: unknown key, ignored; did you mean runner?"]
-    );
-    assert_eq!(
-        lines("wholly_else: 1"),
-        ["wholly_else: unknown key, ignored"]
-    );
+    assert_eq!(lines("runnr: {}"), ["runnr: unknown key, ignored; did you mean runner?"]);
+    assert_eq!(lines("wholly_else: 1"), ["wholly_else: unknown key, ignored"]);
 }
 
 #[test]
@@ -259,13 +174,8 @@ fn a_section_for_codex_without_arguments_is_warned_about() {
 
 #[test]
 fn broken_yaml_and_missing_files_say_what_to_do() {
-    let error = parse(Path::new("config.yml"), "a: [1\nb: 2")
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.starts_with("config.yml is not valid YAML: ") && error.contains("line"),
-        "{error}"
-    );
+    let error = parse(Path::new("config.yml"), "a: [1\nb: 2").unwrap_err().to_string();
+    assert!(error.starts_with("config.yml is not valid YAML: ") && error.contains("line"), "{error}");
     let dir = tempfile::tempdir().unwrap();
     let error = load(&Layout::of_root(dir.path())).unwrap_err();
     assert!(error.to_string().contains("spindle auto init"));

@@ -18,11 +18,7 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            out,
-            "{}: expected {}; found {}",
-            self.key, self.expected, self.found
-        )
+        write!(out, "{}: expected {}; found {}", self.key, self.expected, self.found)
     }
 }
 
@@ -44,10 +40,7 @@ const TEXT: &str = "a text that is not empty";
 
 impl<'a> Tree<'a> {
     pub(super) fn new(document: &'a Value) -> Self {
-        let tree = Self {
-            top: document.as_object(),
-            problems: RefCell::default(),
-        };
+        let tree = Self { top: document.as_object(), problems: RefCell::default() };
         // An empty file sets nothing.
         if tree.top.is_none() && !document.is_null() {
             tree.problem("config.yml", "a mapping", describe(document));
@@ -78,11 +71,7 @@ impl<'a> Tree<'a> {
         if let (Some(value), None) = (found, map) {
             self.problem(name, "a mapping", describe(value));
         }
-        Section {
-            tree: self,
-            name,
-            map,
-        }
+        Section { tree: self, name, map }
     }
 
     fn get(&self, key: &str) -> Option<&'a Value> {
@@ -90,11 +79,7 @@ impl<'a> Tree<'a> {
     }
 
     fn problem(&self, key: impl Into<String>, expected: impl Into<String>, found: String) {
-        let problem = Problem {
-            key: key.into(),
-            expected: expected.into(),
-            found,
-        };
+        let problem = Problem { key: key.into(), expected: expected.into(), found };
         self.problems.borrow_mut().push(problem);
     }
 }
@@ -104,46 +89,28 @@ impl Section<'_> {
         self.read(key, default, TEXT, |value| text(value).map(T::from))
     }
 
-    pub(super) fn optional_text<T: From<String>>(
-        &self,
-        key: &str,
-        default: Option<T>,
-    ) -> Option<T> {
-        self.read(
-            key,
-            default,
-            &format!("{TEXT}, or null"),
-            |value| match value {
-                Value::Null => Some(None),
-                value => text(value).map(|text| Some(T::from(text))),
-            },
-        )
+    pub(super) fn optional_text<T: From<String>>(&self, key: &str, default: Option<T>) -> Option<T> {
+        self.read(key, default, &format!("{TEXT}, or null"), |value| match value {
+            Value::Null => Some(None),
+            value => text(value).map(|text| Some(T::from(text))),
+        })
     }
 
     pub(super) fn count<T: TryFrom<u64> + Bounded>(&self, key: &str, default: T) -> T {
-        self.read(key, default, T::EXPECTED, |value| {
-            T::try_from(value.as_u64()?).ok()
-        })
+        self.read(key, default, T::EXPECTED, |value| T::try_from(value.as_u64()?).ok())
     }
 
     pub(super) fn positive(&self, key: &str, default: u32) -> u32 {
         self.read(key, default, "a whole number, 1 or more", |value| {
-            u32::try_from(value.as_u64()?)
-                .ok()
-                .filter(|count| *count > 0)
+            u32::try_from(value.as_u64()?).ok().filter(|count| *count > 0)
         })
     }
 
     pub(super) fn optional_count(&self, key: &str) -> Option<u64> {
-        self.read(
-            key,
-            None,
-            "a whole number, 0 or more, or null",
-            |value| match value {
-                Value::Null => Some(None),
-                value => value.as_u64().map(Some),
-            },
-        )
+        self.read(key, None, "a whole number, 0 or more, or null", |value| match value {
+            Value::Null => Some(None),
+            value => value.as_u64().map(Some),
+        })
     }
 
     pub(super) fn flag(&self, key: &str, default: bool) -> bool {
@@ -151,9 +118,7 @@ impl Section<'_> {
     }
 
     pub(super) fn texts(&self, key: &str, default: Vec<String>) -> Vec<String> {
-        let items = self.read(key, None, "a list of texts", |value| {
-            Some(Some(value.as_array()?))
-        });
+        let items = self.read(key, None, "a list of texts", |value| Some(Some(value.as_array()?)));
         let Some(items) = items else { return default };
         let mut texts = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
@@ -179,13 +144,8 @@ impl Section<'_> {
             return default;
         };
         convert(value).unwrap_or_else(|| {
-            let found = if key.contains("token") {
-                kind(value).to_owned()
-            } else {
-                describe(value)
-            };
-            self.tree
-                .problem(format!("{}.{key}", self.name), expected, found);
+            let found = if key.contains("token") { kind(value).to_owned() } else { describe(value) };
+            self.tree.problem(format!("{}.{key}", self.name), expected, found);
             default
         })
     }
@@ -213,10 +173,7 @@ impl Bounded for usize {
 }
 
 fn text(value: &Value) -> Option<String> {
-    value
-        .as_str()
-        .filter(|text| !text.trim().is_empty())
-        .map(str::to_owned)
+    value.as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned)
 }
 
 fn describe(value: &Value) -> String {

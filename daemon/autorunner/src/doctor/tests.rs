@@ -24,10 +24,7 @@ impl CodexProbe for NothingWorks {
     }
 
     fn map_args(&self, _: &Codex) -> Result<String, Vec<String>> {
-        Err(vec![
-            "--odd has no meaning here".into(),
-            "--odder neither".into(),
-        ])
+        Err(vec!["--odd has no meaning here".into(), "--odder neither".into()])
     }
 }
 
@@ -52,19 +49,7 @@ fn a_seeded_repository_is_healthy() {
     let report = examined(&layout);
     assert_eq!(report.worst(), Level::Ok, "{report:#?}");
     let ids: Vec<&str> = report.checks.iter().map(|check| check.id).collect();
-    assert_eq!(
-        ids,
-        [
-            "git",
-            "config",
-            "todo",
-            "binary",
-            "args",
-            "lock",
-            "state",
-            "leftovers"
-        ]
-    );
+    assert_eq!(ids, ["git", "config", "todo", "binary", "args", "lock", "state", "leftovers"]);
     assert!(report.checks.iter().all(|check| check.fix.is_none()));
 }
 
@@ -90,10 +75,7 @@ fn a_missing_configuration_names_the_command_that_makes_one() {
     fs::remove_file(layout.config()).unwrap();
     let report = examined(&layout);
     assert_eq!(find(&report, "config").status, Level::Error);
-    assert_eq!(
-        find(&report, "config").fix.as_deref(),
-        Some("run `spindle auto init`")
-    );
+    assert_eq!(find(&report, "config").fix.as_deref(), Some("run `spindle auto init`"));
     assert!(report.checks.iter().all(|check| check.id != "binary"));
 }
 
@@ -107,14 +89,7 @@ fn each_argument_that_cannot_be_mapped_is_an_error() {
         .filter(|check| check.status == Level::Error)
         .map(|check| check.message.as_str())
         .collect();
-    assert_eq!(
-        errors,
-        [
-            "codex is not in PATH",
-            "--odd has no meaning here",
-            "--odder neither"
-        ]
-    );
+    assert_eq!(errors, ["codex is not in PATH", "--odd has no meaning here", "--odder neither"]);
 }
 
 #[test]
@@ -122,17 +97,9 @@ fn documents_missing_empty_or_hidden_are_warned_about() {
     let (_dir, layout) = seeded();
     let todo = layout.dir().join("TODO.md");
     fs::write(&todo, "- [x] done\n").unwrap();
-    assert!(
-        find(&examined(&layout), "todo")
-            .message
-            .contains("would end at once")
-    );
+    assert!(find(&examined(&layout), "todo").message.contains("would end at once"));
     fs::write(&todo, "- [ ] a\n```\n- [ ] b\n").unwrap();
-    assert!(
-        find(&examined(&layout), "todo")
-            .message
-            .contains("code fence of line 2")
-    );
+    assert!(find(&examined(&layout), "todo").message.contains("code fence of line 2"));
     fs::remove_file(&todo).unwrap();
     assert_eq!(find(&examined(&layout), "docs").status, Level::Warning);
 }
@@ -165,11 +132,7 @@ fn a_stale_lock_and_a_state_that_says_running_are_told() {
 
     let record = LockRecord::of_this_process(Timestamp::now());
     let lock = OwnedLock::acquire(&layout.lock(), &record).unwrap();
-    assert!(
-        find(&examined(&layout), "state")
-            .message
-            .contains("different owners")
-    );
+    assert!(find(&examined(&layout), "state").message.contains("different owners"));
     state.begin(1, record.pid, Timestamp::now());
     state.store(&layout.state()).unwrap();
     assert_eq!(examined(&layout).worst(), Level::Ok);
@@ -184,11 +147,6 @@ fn old_temporary_files_are_leftovers_and_fresh_ones_are_not() {
     let path = layout.dir().join("TODO.md.tmp");
     let file = fs::File::create(&path).unwrap();
     assert_eq!(examined(&layout).worst(), Level::Ok);
-    file.set_modified(SystemTime::now() - 2 * LEFTOVER_AGE)
-        .unwrap();
-    assert!(
-        find(&examined(&layout), "leftovers")
-            .message
-            .contains("TODO.md.tmp")
-    );
+    file.set_modified(SystemTime::now() - 2 * LEFTOVER_AGE).unwrap();
+    assert!(find(&examined(&layout), "leftovers").message.contains("TODO.md.tmp"));
 }

@@ -31,10 +31,7 @@ impl Git {
         if self.head()?.is_some() {
             let tree = self.succeed(&["ls-tree", "-r", "-z", "--full-tree", "HEAD"])?;
             for entry in tree.split(|byte| *byte == 0) {
-                let path = entry
-                    .splitn(2, |byte| *byte == b'\t')
-                    .nth(1)
-                    .unwrap_or_default();
+                let path = entry.splitn(2, |byte| *byte == b'\t').nth(1).unwrap_or_default();
                 if !is_below(path, &left_out) {
                     add(&mut hash, entry);
                 }
@@ -56,10 +53,8 @@ impl Git {
             let file = self.root.join(Path::new(std::ffi::OsStr::from_bytes(path)));
             add(
                 &mut hash,
-                &content(&file).map_err(|source| GitError::Io {
-                    action: format!("read {}", file.display()),
-                    source,
-                })?,
+                &content(&file)
+                    .map_err(|source| GitError::Io { action: format!("read {}", file.display()), source })?,
             );
         }
         Ok(hex(&hash.finalize()))
@@ -74,9 +69,7 @@ fn path_of(entry: &[u8]) -> Option<&[u8]> {
         b'?' => 1,
         _ => return None,
     };
-    entry
-        .splitn(fields_before + 1, |byte| *byte == b' ')
-        .nth(fields_before)
+    entry.splitn(fields_before + 1, |byte| *byte == b' ').nth(fields_before)
 }
 
 /// What stands for the content of a file.
@@ -84,12 +77,7 @@ fn content(path: &Path) -> io::Result<Vec<u8>> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
         // Deleted; the entry says so.
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(Vec::new());
         }
         Err(error) => return Err(error),
@@ -102,10 +90,7 @@ fn content(path: &Path) -> io::Result<Vec<u8>> {
         return Ok(Vec::new());
     }
     if found.len() > LARGE {
-        let changed = found
-            .modified()?
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let changed = found.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
         return Ok(format!("{} {}", found.len(), changed.as_nanos()).into_bytes());
     }
     let mut file = File::open(path)?;
@@ -127,10 +112,8 @@ fn add(hash: &mut Sha256, part: &[u8]) {
 
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

@@ -29,11 +29,7 @@ impl Repo {
             variable("GIT_COMMITTER_EMAIL", "test@example.org"),
         ]);
         git.init().unwrap();
-        Self {
-            _dir: dir,
-            root,
-            git,
-        }
+        Self { _dir: dir, root, git }
     }
 
     fn write(&self, path: &str, text: &str) {
@@ -52,9 +48,7 @@ impl Repo {
     }
 
     fn commit_todo(&self, token: &str) -> CommitOutcome {
-        self.git
-            .commit_documents("[codex] run #7", token, &[todo(), missing()])
-            .unwrap()
+        self.git.commit_documents("[codex] run #7", token, &[todo(), missing()]).unwrap()
     }
 
     fn fingerprint(&self) -> String {
@@ -75,19 +69,11 @@ fn the_documents_that_exist_are_committed_and_other_changes_are_not() {
     let repo = Repo::new();
     repo.write(".codex-autorunner/TODO.md", "- [ ] a\n");
     repo.write("src.txt", "work of the agent");
-    let CommitOutcome::Committed { commit } = repo.commit_todo("run/7") else {
-        panic!()
-    };
+    let CommitOutcome::Committed { commit } = repo.commit_todo("run/7") else { panic!() };
     assert_eq!(repo.git(&["log", "-1", "--format=%s"]), "[codex] run #7\n");
-    assert!(
-        repo.git(&["log", "-1", "--format=%B"])
-            .contains("Spindle-Run: run/7\n")
-    );
+    assert!(repo.git(&["log", "-1", "--format=%B"]).contains("Spindle-Run: run/7\n"));
     assert_eq!(repo.git(&["rev-parse", "HEAD"]).trim(), commit);
-    assert_eq!(
-        repo.git(&["show", "--name-only", "--format="]),
-        ".codex-autorunner/TODO.md\n"
-    );
+    assert_eq!(repo.git(&["show", "--name-only", "--format="]), ".codex-autorunner/TODO.md\n");
     assert_eq!(repo.git(&["status", "--porcelain"]), "?? src.txt\n");
 }
 
@@ -95,22 +81,14 @@ fn the_documents_that_exist_are_committed_and_other_changes_are_not() {
 fn a_commit_repeated_after_a_crash_is_found_and_not_made_twice() {
     let repo = Repo::new();
     repo.write(".codex-autorunner/TODO.md", "- [ ] a\n");
-    let CommitOutcome::Committed { commit } = repo.commit_todo("run/7") else {
-        panic!()
-    };
+    let CommitOutcome::Committed { commit } = repo.commit_todo("run/7") else { panic!() };
     // A person works in between.
     repo.write(".codex-autorunner/TODO.md", "- [x] a\n");
     repo.write("other", "x");
     repo.git(&["add", "other"]);
     repo.git(&["commit", "-q", "-m", "by hand"]);
-    assert_eq!(
-        repo.commit_todo("run/7"),
-        CommitOutcome::AlreadyCommitted { commit }
-    );
-    assert!(matches!(
-        repo.commit_todo("run/8"),
-        CommitOutcome::Committed { .. }
-    ));
+    assert_eq!(repo.commit_todo("run/7"), CommitOutcome::AlreadyCommitted { commit });
+    assert!(matches!(repo.commit_todo("run/8"), CommitOutcome::Committed { .. }));
     assert_eq!(repo.git(&["rev-list", "--count", "HEAD"]).trim(), "3");
 }
 
@@ -129,12 +107,7 @@ fn documents_that_git_ignores_are_named() {
     let repo = Repo::new();
     repo.write(".codex-autorunner/.gitignore", "*\n");
     repo.write(".codex-autorunner/TODO.md", "x");
-    assert_eq!(
-        repo.commit_todo("run/1"),
-        CommitOutcome::NothingToCommit {
-            ignored: vec![todo()]
-        }
-    );
+    assert_eq!(repo.commit_todo("run/1"), CommitOutcome::NothingToCommit { ignored: vec![todo()] });
 }
 
 #[test]
@@ -151,22 +124,12 @@ fn a_document_outside_of_the_repository_is_an_error() {
 #[test]
 fn what_git_says_is_part_of_the_error() {
     let repo = Repo::new();
-    repo.write(
-        ".git/hooks/pre-commit",
-        "#!/bin/sh\necho no commits today >&2\nexit 1\n",
-    );
+    repo.write(".git/hooks/pre-commit", "#!/bin/sh\necho no commits today >&2\nexit 1\n");
     let hook = repo.root.join(".git/hooks/pre-commit");
     fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
     repo.write(".codex-autorunner/TODO.md", "x");
-    let error = repo
-        .git
-        .commit_documents("m", "t", &[todo()])
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("`git commit` failed") && error.contains("no commits today"),
-        "{error}"
-    );
+    let error = repo.git.commit_documents("m", "t", &[todo()]).unwrap_err().to_string();
+    assert!(error.contains("`git commit` failed") && error.contains("no commits today"), "{error}");
 }
 
 #[test]

@@ -10,10 +10,7 @@ pub(super) enum Wake {
     /// A signal came, from this process if the system tells.
     Signal(Signal, Option<u32>),
     /// Somebody removed, replaced or rewrote the lock file.
-    #[cfg_attr(
-        not(target_os = "linux"),
-        expect(dead_code, reason = "nobody watches there")
-    )]
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "nobody watches there"))]
     LockTouched,
 }
 
@@ -42,11 +39,7 @@ impl Sleeper {
             nix::Result::Ok(directory)
         };
         let lock_name = lock.file_name().unwrap_or_default().to_owned();
-        Ok(Self {
-            signals,
-            directory: watch().ok(),
-            lock_name,
-        })
+        Ok(Self { signals, directory: watch().ok(), lock_name })
     }
 
     /// Sleeps until something happens.

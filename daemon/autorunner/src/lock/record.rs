@@ -39,20 +39,13 @@ pub(super) enum NoRecord {
 impl LockRecord {
     /// The record of this process, taken now.
     pub fn of_this_process(now: Timestamp) -> Self {
-        Self {
-            pid: std::process::id(),
-            started_at: Some(now),
-            host: own_host(),
-        }
+        Self { pid: std::process::id(), started_at: Some(now), host: own_host() }
     }
 
     /// The line for the file.
     pub fn to_line(&self) -> String {
-        let line = Line {
-            pid: self.pid,
-            started_at: self.started_at.map(format_time),
-            host: self.host.clone(),
-        };
+        let line =
+            Line { pid: self.pid, started_at: self.started_at.map(format_time), host: self.host.clone() };
         // A number and two texts always have a JSON form; the bare one would do, too.
         let line = serde_json::to_string(&line).unwrap_or_else(|_| self.pid.to_string());
         format!("{line}\n")
@@ -65,25 +58,13 @@ impl LockRecord {
             return Err(NoRecord::Empty);
         }
         let record = if let Ok(pid) = text.parse() {
-            Self {
-                pid,
-                started_at: None,
-                host: None,
-            }
+            Self { pid, started_at: None, host: None }
         } else {
             let line: Line = serde_json::from_str(text).map_err(|_| NoRecord::Garbage)?;
             let started_at = line.started_at.and_then(|time| time.parse().ok());
-            Self {
-                pid: line.pid,
-                started_at,
-                host: line.host.filter(|host| !host.is_empty()),
-            }
+            Self { pid: line.pid, started_at, host: line.host.filter(|host| !host.is_empty()) }
         };
-        if record.pid == 0 {
-            Err(NoRecord::Garbage)
-        } else {
-            Ok(record)
-        }
+        if record.pid == 0 { Err(NoRecord::Garbage) } else { Ok(record) }
     }
 }
 
@@ -102,7 +83,5 @@ impl fmt::Display for LockRecord {
 
 /// The name of this machine, as it stands in lock files.
 pub(super) fn own_host() -> Option<String> {
-    nix::unistd::gethostname()
-        .ok()
-        .map(|name| name.to_string_lossy().into_owned())
+    nix::unistd::gethostname().ok().map(|name| name.to_string_lossy().into_owned())
 }

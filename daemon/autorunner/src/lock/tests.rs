@@ -31,11 +31,7 @@ fn held(path: &Path) -> Evidence {
 
 #[test]
 fn both_forms_are_read_and_the_json_line_is_written() {
-    let bare = LockRecord {
-        pid: 123,
-        started_at: None,
-        host: None,
-    };
+    let bare = LockRecord { pid: 123, started_at: None, host: None };
     assert_eq!(LockRecord::parse(b"123\n"), Ok(bare));
     let record = LockRecord {
         pid: 7,
@@ -43,10 +39,7 @@ fn both_forms_are_read_and_the_json_line_is_written() {
         host: Some("box".into()),
     };
     let line = record.to_line();
-    assert_eq!(
-        line,
-        "{\"pid\":7,\"started_at\":\"2025-12-09T10:00:01Z\",\"host\":\"box\"}\n"
-    );
+    assert_eq!(line, "{\"pid\":7,\"started_at\":\"2025-12-09T10:00:01Z\",\"host\":\"box\"}\n");
     assert_eq!(LockRecord::parse(line.as_bytes()), Ok(record));
     let odd = LockRecord::parse(b"{\"pid\": 7, \"started_at\": \"yesterday\", \"x\": 1}").unwrap();
     assert_eq!((odd.pid, odd.started_at, odd.host), (7, None, None));
@@ -91,11 +84,7 @@ fn a_dead_process_a_younger_one_and_a_living_one_are_told_apart() {
 #[test]
 fn a_lock_of_another_host_is_never_judged_dead() {
     let (_dir, path) = scratch();
-    let record = LockRecord {
-        pid: dead_pid(),
-        started_at: None,
-        host: Some("elsewhere".into()),
-    };
+    let record = LockRecord { pid: dead_pid(), started_at: None, host: Some("elsewhere".into()) };
     fs::write(&path, record.to_line()).unwrap();
     assert_eq!(held(&path), Evidence::OtherHost);
     let error = OwnedLock::acquire(&path, &LockRecord::of_this_process(Timestamp::now()));
@@ -110,10 +99,7 @@ fn a_taken_lock_is_refused_to_others_and_gone_after_release() {
     let lock = OwnedLock::acquire(&path, &record).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), record.to_line());
     assert_eq!(held(&path), Evidence::OsLock);
-    assert!(matches!(
-        OwnedLock::acquire(&path, &record),
-        Err(LockError::Held { .. })
-    ));
+    assert!(matches!(OwnedLock::acquire(&path, &record), Err(LockError::Held { .. })));
     // A refused starter must not take the owner's lock away.
     assert!(path.exists());
     assert_eq!(remove_stale(&path).unwrap(), assess(&path).unwrap());
@@ -170,11 +156,7 @@ fn a_lock_that_somebody_removed_is_put_back_and_one_taken_over_is_not() {
     assert_eq!(lock.keep_in_place().unwrap(), Presence::Restored);
 
     // Rewritten where it stands, then replaced, by a living owner.
-    let taken = Presence::TakenOver(Some(LockRecord {
-        pid: 1,
-        started_at: None,
-        host: None,
-    }));
+    let taken = Presence::TakenOver(Some(LockRecord { pid: 1, started_at: None, host: None }));
     fs::write(&path, "").unwrap();
     assert_eq!(lock.keep_in_place().unwrap(), Presence::BeingRewritten);
     fs::write(&path, "1").unwrap();
@@ -192,13 +174,9 @@ fn of_many_starters_at_a_stale_lock_exactly_one_wins() {
         fs::write(&path, "").unwrap();
         let record = LockRecord::of_this_process(Timestamp::now());
         let outcomes: Vec<_> = std::thread::scope(|scope| {
-            let starters: Vec<_> = (0..8)
-                .map(|_| scope.spawn(|| OwnedLock::acquire(&path, &record)))
-                .collect();
-            starters
-                .into_iter()
-                .map(|starter| starter.join().unwrap())
-                .collect()
+            let starters: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| OwnedLock::acquire(&path, &record))).collect();
+            starters.into_iter().map(|starter| starter.join().unwrap()).collect()
         });
         let mut winners = outcomes.into_iter().filter_map(Result::ok);
         let winner = winners.next().expect("one wins");

@@ -45,22 +45,12 @@ pub fn block(log: &Path, run: u64, max_bytes: u64) -> Result<Option<Block>, LogE
             found = Some(summary);
         }
     })?;
-    let Some(BlockSummary {
-        start,
-        end,
-        exit_code,
-        ..
-    }) = found
-    else {
+    let Some(BlockSummary { start, end, exit_code, .. }) = found else {
         return Ok(None);
     };
     let from = start.max(end.saturating_sub(max_bytes));
     let text = read_range(log, from, end)?;
-    Ok(Some(Block {
-        text,
-        left_out: from - start,
-        exit_code,
-    }))
+    Ok(Some(Block { text, left_out: from - start, exit_code }))
 }
 
 /// The newest blocks, oldest first, at most `limit` of them.
@@ -84,11 +74,7 @@ pub fn tail(log: &Path, count: usize, max_bytes: u64) -> Result<String, LogError
     }
     let length = super::position(log)?;
     let from = length.saturating_sub(max_bytes);
-    let mut text = if length == 0 {
-        String::new()
-    } else {
-        read_range(log, from, length)?
-    };
+    let mut text = if length == 0 { String::new() } else { read_range(log, from, length)? };
     if from > 0 {
         // The window begins inside a line; show only whole ones, unless there is nothing else.
         if let Some(newline) = text.find('\n').filter(|at| at + 1 < text.len()) {
@@ -96,20 +82,13 @@ pub fn tail(log: &Path, count: usize, max_bytes: u64) -> Result<String, LogError
         }
     }
     let body = text.strip_suffix('\n').unwrap_or(&text);
-    let start = body
-        .rmatch_indices('\n')
-        .nth(count - 1)
-        .map_or(0, |(at, _)| at + 1);
+    let start = body.rmatch_indices('\n').nth(count - 1).map_or(0, |(at, _)| at + 1);
     Ok(text.split_off(start))
 }
 
 /// Calls `visit` for each block from the start of the log.
 fn scan(log: &Path, mut visit: impl FnMut(BlockSummary)) -> Result<(), LogError> {
-    let failed = |source| LogError {
-        action: "read",
-        path: log.to_path_buf(),
-        source,
-    };
+    let failed = |source| LogError { action: "read", path: log.to_path_buf(), source };
     let file = match File::open(log) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -122,22 +101,11 @@ fn scan(log: &Path, mut visit: impl FnMut(BlockSummary)) -> Result<(), LogError>
             Some(Marker::Start { run }) => {
                 // A block without an end reaches to the next one.
                 open.take().into_iter().for_each(&mut visit);
-                open = Some(BlockSummary {
-                    run,
-                    start: line.start,
-                    end: line.end,
-                    exit_code: None,
-                });
+                open = Some(BlockSummary { run, start: line.start, end: line.end, exit_code: None });
             }
-            Some(Marker::End { run, code })
-                if open.as_ref().is_some_and(|block| block.run == run) =>
-            {
+            Some(Marker::End { run, code }) if open.as_ref().is_some_and(|block| block.run == run) => {
                 if let Some(block) = open.take() {
-                    visit(BlockSummary {
-                        end: line.end,
-                        exit_code: Some(code),
-                        ..block
-                    });
+                    visit(BlockSummary { end: line.end, exit_code: Some(code), ..block });
                 }
             }
             _ => {
@@ -159,11 +127,7 @@ fn read_range(log: &Path, from: u64, to: u64) -> Result<String, LogError> {
         file.take(to - from).read_to_end(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
-    read().map_err(|source| LogError {
-        action: "read",
-        path: log.to_path_buf(),
-        source,
-    })
+    read().map_err(|source| LogError { action: "read", path: log.to_path_buf(), source })
 }
 
 /// Longest beginning of a line that is kept: enough for any marker and any prefix.
@@ -191,11 +155,7 @@ pub(super) struct Line<'a> {
 impl<R: Read> Lines<R> {
     /// `source` is at `offset` of the file.
     pub(super) fn new(source: R, offset: u64) -> Self {
-        Self {
-            reader: BufReader::with_capacity(64 * 1024, source),
-            offset,
-            head: Vec::new(),
-        }
+        Self { reader: BufReader::with_capacity(64 * 1024, source), offset, head: Vec::new() }
     }
 
     pub(super) fn next_line(&mut self) -> io::Result<Option<Line<'_>>> {
@@ -217,12 +177,7 @@ impl<R: Read> Lines<R> {
             self.offset += used as u64;
         }
         let end = self.offset;
-        Ok((end > start).then_some(Line {
-            head: &self.head,
-            start,
-            end,
-            complete,
-        }))
+        Ok((end > start).then_some(Line { head: &self.head, start, end, complete }))
     }
 }
 
@@ -269,10 +224,7 @@ mod tests {
     fn a_block_without_an_end_reaches_to_the_next_one_or_the_end_of_the_file() {
         let (_dir, log) = log_with(LOG);
         let crashed = block(&log, 2, DEFAULT_MAX_BYTES).unwrap().unwrap();
-        assert_eq!(
-            crashed.text,
-            "=== run 2 start ===\n[t] run=2 stdout: crashed\n"
-        );
+        assert_eq!(crashed.text, "=== run 2 start ===\n[t] run=2 stdout: crashed\n");
         assert_eq!(crashed.exit_code, None);
         let open = block(&log, 3, DEFAULT_MAX_BYTES).unwrap().unwrap();
         assert_eq!(open.text, "=== run 3 start ===\n[t] run=3 stdout: working");
@@ -292,10 +244,7 @@ mod tests {
         let (_dir, log) = log_with(LOG);
         assert_eq!(tail(&log, 0, 1000).unwrap(), "");
         assert_eq!(tail(&log, 1, 1000).unwrap(), "[t] run=3 stdout: working");
-        assert_eq!(
-            tail(&log, 2, 1000).unwrap(),
-            "=== run 3 start ===\n[t] run=3 stdout: working"
-        );
+        assert_eq!(tail(&log, 2, 1000).unwrap(), "=== run 3 start ===\n[t] run=3 stdout: working");
         assert_eq!(tail(&log, 10_000, 1_000_000).unwrap(), LOG);
         assert_eq!(tail(&log, 10, 30).unwrap(), "[t] run=3 stdout: working");
         assert_eq!(tail(&log, 10, 7).unwrap(), "working");
@@ -306,8 +255,7 @@ mod tests {
     fn runs_are_listed_oldest_first_and_bounded() {
         let (_dir, log) = log_with(LOG);
         let list = runs(&log, 100).unwrap();
-        let seen: Vec<(u64, Option<i32>)> =
-            list.iter().map(|run| (run.run, run.exit_code)).collect();
+        let seen: Vec<(u64, Option<i32>)> = list.iter().map(|run| (run.run, run.exit_code)).collect();
         assert_eq!(seen, [(1, Some(0)), (2, None), (1, Some(3)), (3, None)]);
         assert_eq!(list[0].start, 0);
         assert_eq!(list[3].end, LOG.len() as u64);
@@ -317,10 +265,7 @@ mod tests {
 
     #[test]
     fn a_line_of_any_length_is_no_problem_and_no_marker() {
-        let long = format!(
-            "=== run 9 start ==={}\n=== run 1 start ===\n",
-            "=".repeat(300_000)
-        );
+        let long = format!("=== run 9 start ==={}\n=== run 1 start ===\n", "=".repeat(300_000));
         let (_dir, log) = log_with(&long);
         let seen: Vec<u64> = runs(&log, 10).unwrap().iter().map(|run| run.run).collect();
         assert_eq!(seen, [1]);
@@ -331,12 +276,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
         fs::write(&log, b"=== run 1 start ===\n[t] run=1 stdout: \xff\n").unwrap();
-        assert!(
-            block(&log, 1, 1000)
-                .unwrap()
-                .unwrap()
-                .text
-                .contains('\u{fffd}')
-        );
+        assert!(block(&log, 1, 1000).unwrap().unwrap().text.contains('\u{fffd}'));
     }
 }

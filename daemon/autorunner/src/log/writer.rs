@@ -19,11 +19,7 @@ pub fn position(log: &Path) -> Result<u64, LogError> {
     match fs::metadata(log) {
         Ok(found) => Ok(found.len()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-        Err(source) => Err(LogError {
-            action: "read",
-            path: log.to_path_buf(),
-            source,
-        }),
+        Err(source) => Err(LogError { action: "read", path: log.to_path_buf(), source }),
     }
 }
 
@@ -87,18 +83,9 @@ impl BlockWriter {
     ///
     /// Feed it the lines of the iteration from the first one: those that are there are skipped. Or
     /// ask [`lines_written`](Self::lines_written) and [`skip_to`](Self::skip_to) a known line.
-    pub fn open(
-        layout: &Layout,
-        run: u64,
-        since: u64,
-        redact: Arc<dyn Redact>,
-    ) -> Result<Self, LogError> {
+    pub fn open(layout: &Layout, run: u64, since: u64, redact: Arc<dyn Redact>) -> Result<Self, LogError> {
         let runs = layout.runs();
-        fs::create_dir_all(&runs).map_err(|source| LogError {
-            action: "create",
-            path: runs,
-            source,
-        })?;
+        fs::create_dir_all(&runs).map_err(|source| LogError { action: "create", path: runs, source })?;
         let mut main = Sink::open(layout.log(), run, since)?;
         let mut copy = Sink::open(layout.run_log(run), run, 0)?;
         if main.block == BlockState::Absent {
@@ -107,13 +94,7 @@ impl BlockWriter {
         }
         copy.begin(run)?;
         main.begin(run)?;
-        Ok(Self {
-            run,
-            main,
-            copy,
-            next_line: 0,
-            redact,
-        })
+        Ok(Self { run, main, copy, next_line: 0, redact })
     }
 
     /// How many lines are in both files already.
@@ -154,11 +135,7 @@ impl BlockWriter {
 
     /// Ends the block with the exit code of the iteration and makes both files durable.
     pub fn end(mut self, code: i32) -> Result<(), LogError> {
-        let ending = Marker::End {
-            run: self.run,
-            code,
-        }
-        .to_line();
+        let ending = Marker::End { run: self.run, code }.to_line();
         self.copy.close(&ending)?;
         self.main.close(&ending)
     }
@@ -184,24 +161,10 @@ struct Sink {
 impl Sink {
     /// Opens the file, repairs its end, and looks for the block behind `since`.
     fn open(path: PathBuf, run: u64, since: u64) -> Result<Self, LogError> {
-        let opened = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(&path);
-        let file = opened.map_err(|source| LogError {
-            action: "open",
-            path: path.clone(),
-            source,
-        })?;
-        let mut sink = Self {
-            path,
-            file,
-            block: BlockState::Absent,
-            lines: 0,
-        };
-        sink.find_block(run, since)
-            .map_err(|source| sink.error("read", source))?;
+        let opened = OpenOptions::new().read(true).append(true).create(true).open(&path);
+        let file = opened.map_err(|source| LogError { action: "open", path: path.clone(), source })?;
+        let mut sink = Self { path, file, block: BlockState::Absent, lines: 0 };
+        sink.find_block(run, since).map_err(|source| sink.error("read", source))?;
         Ok(sink)
     }
 
@@ -252,9 +215,7 @@ impl Sink {
     }
 
     fn clear(&mut self) -> Result<(), LogError> {
-        self.file
-            .set_len(0)
-            .map_err(|source| self.error("empty", source))?;
+        self.file.set_len(0).map_err(|source| self.error("empty", source))?;
         self.block = BlockState::Absent;
         self.lines = 0;
         Ok(())
@@ -280,24 +241,16 @@ impl Sink {
             self.write(ending)?;
             self.block = BlockState::Closed;
         }
-        self.file
-            .sync_data()
-            .map_err(|source| self.error("sync", source))
+        self.file.sync_data().map_err(|source| self.error("sync", source))
     }
 
     /// One call per piece: with the file in append mode a reader sees whole lines.
     fn write(&mut self, text: &str) -> Result<(), LogError> {
-        self.file
-            .write_all(text.as_bytes())
-            .map_err(|source| self.error("write", source))
+        self.file.write_all(text.as_bytes()).map_err(|source| self.error("write", source))
     }
 
     fn error(&self, action: &'static str, source: io::Error) -> LogError {
-        LogError {
-            action,
-            path: self.path.clone(),
-            source,
-        }
+        LogError { action, path: self.path.clone(), source }
     }
 }
 
@@ -306,10 +259,7 @@ fn push_line(to: &mut String, run: u64, at: Timestamp, line: &str) {
     let line = line.trim_end();
     let _ = write!(to, "[{}] run={run} stdout: ", format_time(at));
     if line.len() > MAX_LINE_BYTES {
-        let kept = (0..=MAX_LINE_BYTES)
-            .rev()
-            .find(|at| line.is_char_boundary(*at))
-            .unwrap_or(0);
+        let kept = (0..=MAX_LINE_BYTES).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
         to.push_str(&visible(&line[..kept]));
         let _ = write!(to, " [{} bytes left out]", line.len() - kept);
     } else {

@@ -45,11 +45,12 @@ pub(super) async fn finish(
     let (directory, run) = (ctx.directory(), ctx.id());
     let (at, layout, git, told) = (at.clone(), layout.clone(), git(ctx, layout.root()), stop_told(ctx));
     let finish = move || {
-        let end = result.unwrap_or_else(|failure| recorded(directory, at.next, &failure));
+        let end = result.unwrap_or_else(|failure| recorded(&directory, at.next, &failure));
         let config = load(&layout)?;
         let failed = end.failure.is_some();
         let wanted = config.git.auto_commit && !failed;
-        let commit = wanted.then(|| commit(&git, &config, &layout, end.run_id, &format!("{run}/{}", end.run_id)));
+        let commit =
+            wanted.then(|| commit(&git, &config, &layout, end.run_id, &format!("{run}/{}", end.run_id)));
 
         let after = progress(&layout, &config, &git)?;
         let todo = after.todo;
@@ -73,7 +74,8 @@ pub(super) async fn finish(
 
 /// Codex may have said that nothing works before some time.
 fn pause(config: &Config, retry_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
-    let pause = i64::try_from(config.runner.sleep_seconds).map_or(SignedDuration::MAX, SignedDuration::from_secs);
+    let pause =
+        i64::try_from(config.runner.sleep_seconds).map_or(SignedDuration::MAX, SignedDuration::from_secs);
     let usual = now.checked_add(pause).unwrap_or(Timestamp::MAX);
     retry_at.map_or(usual, |at| at.max(usual))
 }
@@ -84,8 +86,12 @@ fn commit(git: &Git, config: &Config, layout: &Layout, run_id: u64, token: &str)
         Ok(CommitOutcome::Committed { commit } | CommitOutcome::AlreadyCommitted { commit }) => {
             format!("committed as {commit}")
         }
-        Ok(CommitOutcome::NothingToCommit { ignored }) if ignored.is_empty() => "nothing to commit".to_owned(),
-        Ok(CommitOutcome::NothingToCommit { .. }) => "nothing to commit: git ignores the documents".to_owned(),
+        Ok(CommitOutcome::NothingToCommit { ignored }) if ignored.is_empty() => {
+            "nothing to commit".to_owned()
+        }
+        Ok(CommitOutcome::NothingToCommit { .. }) => {
+            "nothing to commit: git ignores the documents".to_owned()
+        }
         Err(error) => {
             tracing::warn!(repo = %layout.root().display(), %error, "could not commit after an iteration");
             format!("failed: {error}")
@@ -116,7 +122,9 @@ pub(super) async fn conclude(
         state.store(&layout.state()).map_err(Failure::internal)?;
         if matches!(reason, StopReason::StopRequested { .. }) && layout.stop_file().exists() {
             let removed = std::fs::remove_file(layout.stop_file());
-            removed.map_err(|error| Failure::internal(format!("cannot remove the file that asked for a stop: {error}")))?;
+            removed.map_err(|error| {
+                Failure::internal(format!("cannot remove the file that asked for a stop: {error}"))
+            })?;
         }
         Ok(output)
     };

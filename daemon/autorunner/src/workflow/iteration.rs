@@ -1,6 +1,6 @@
 //! One iteration: Codex as a process of the run, followed while it runs and judged when it has ended.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use engine::process::{FirstSignal, Launch, Limits, StopLadder};
@@ -59,7 +59,8 @@ pub(super) async fn run(
         let (seen, iteration) = (Arc::clone(&seen), assignment.iteration);
         async move {
             let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let seen = seen.ok_or_else(|| Failure::internal(format!("nobody followed iteration {iteration}")))?;
+            let seen =
+                seen.ok_or_else(|| Failure::internal(format!("nobody followed iteration {iteration}")))?;
             blocking(move || judge(&end, seen, &zone)).await
         }
     };
@@ -90,7 +91,12 @@ async fn follow(view: ProcessView, mut assignment: Assignment) -> Option<Seen> {
         Err(error) => tracing::error!(directory = %view.directory.display(), %error, "cannot follow Codex"),
     }
     drop(sender);
-    writing.await.ok()
+    match writing.await {
+        Ok(seen) => Some(seen),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The daemon goes down; the next one follows from the start.
+        Err(_) => std::future::pending().await,
+    }
 }
 
 /// Decides how the iteration ended and writes that down.
@@ -116,7 +122,8 @@ fn judge(end: &ProcessEnd, seen: Seen, zone: &TimeZone) -> Result<IterationEnd, 
     };
     seen.close(end.clone(), at).map_err(|error| {
         let text = format!("the iteration could not be written down: {error}");
-        Failure::internal(text).with_hint("is the disk full, or the directory .codex-autorunner not writable?")
+        Failure::internal(text)
+            .with_hint("is the disk full, or the directory .codex-autorunner not writable?")
     })?;
     failure.map_or(Ok(end), Err)
 }
@@ -135,8 +142,8 @@ fn zone(ctx: &RunContext) -> TimeZone {
 }
 
 /// How an iteration ended that has ended without success: as its record tells.
-pub(super) fn recorded(directory: PathBuf, iteration: u64, failure: &Failure) -> IterationEnd {
-    let record = Record::load(&directory).ok().flatten().filter(|record| record.iteration == iteration);
+pub(super) fn recorded(directory: &Path, iteration: u64, failure: &Failure) -> IterationEnd {
+    let record = Record::load(directory).ok().flatten().filter(|record| record.iteration == iteration);
     let run_id = record.as_ref().map_or(0, |record| record.run_id);
     record.and_then(|record| record.end).unwrap_or_else(|| IterationEnd {
         run_id,

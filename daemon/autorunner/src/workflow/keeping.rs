@@ -115,7 +115,9 @@ async fn listen(ctx: RunContext, view: ProcessView, mailbox: Mailbox, said: watc
                 look(&ctx, &mailbox, &said).await;
             }
         }
-        Err(error) => tracing::error!(directory = %view.directory.display(), %error, "cannot follow the keeper"),
+        Err(error) => {
+            tracing::error!(directory = %view.directory.display(), %error, "cannot follow the keeper");
+        }
     }
     said.send_if_modified(|said| {
         let silent = matches!(said, Said::Nothing);

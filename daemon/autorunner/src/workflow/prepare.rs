@@ -85,7 +85,10 @@ pub(super) async fn begin(ctx: &RunContext, layout: &Layout) -> Result<Progresse
         // A wish to stop that is older than the loop was meant for another one.
         match fs::remove_file(layout.stop_file()) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Failure::internal(format!("cannot remove {}: {error}", layout.stop_file().display())));
+                return Err(Failure::internal(format!(
+                    "cannot remove {}: {error}",
+                    layout.stop_file().display()
+                )));
             }
             _ => {}
         }
@@ -185,7 +188,8 @@ pub(super) fn read_todo(layout: &Layout, config: &Config) -> Result<todo::Finger
 /// What the repository is like. One that git cannot read counts as changed, so the reason is only logged.
 pub(super) fn progress(layout: &Layout, config: &Config, git: &Git) -> Result<Progress, Failure> {
     let fingerprint = git.fingerprint(&config.docs.resolve(layout.root()));
-    let fingerprint = fingerprint.inspect_err(|error| tracing::warn!(%error, "cannot see what an iteration changes"));
+    let fingerprint =
+        fingerprint.inspect_err(|error| tracing::warn!(%error, "cannot see what an iteration changes"));
     Ok(Progress { todo: read_todo(layout, config)?, repository: fingerprint.ok() })
 }
 

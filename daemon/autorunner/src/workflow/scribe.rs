@@ -89,7 +89,8 @@ pub(super) fn write_down(assignment: Assignment, mut lines: mpsc::Receiver<Line>
         Err(problem) => (None, Some(problem)),
     };
     let mut seen = Seen { transcript: Transcript::new(), stderr_tail: Vec::new(), problem, desk };
-    let mut reading = Reading { decoder: Decoder::new(), renderer: Renderer::new(usage), stderr: VecDeque::new() };
+    let mut reading =
+        Reading { decoder: Decoder::new(), renderer: Renderer::new(usage), stderr: VecDeque::new() };
     let mut last = Timestamp::UNIX_EPOCH;
     while let Some(line) = lines.blocking_recv() {
         last = timestamp(line.time);
@@ -118,7 +119,9 @@ impl Seen {
             reading.stderr.push_back(b'\n');
             let surplus = reading.stderr.len().saturating_sub(STDERR_TAIL);
             reading.stderr.drain(..surplus);
-            self.write(|desk| Ok(desk.block.append(at, &plain_text(&String::from_utf8_lossy(&bytes))).map(drop)?));
+            self.write(|desk| {
+                Ok(desk.block.append(at, &plain_text(&String::from_utf8_lossy(&bytes))).map(drop)?)
+            });
             return;
         }
         if complete {

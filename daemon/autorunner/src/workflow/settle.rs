@@ -42,7 +42,12 @@ impl Ending {
 
 /// Closes what is open: the block of the log, the state, what Codex left, and (once nothing of the loop lives) its
 /// lock. Does nothing to files that belong to another loop by now, and nothing twice. Blocks.
-pub(super) fn put_right(layout: &Layout, directory: &Path, ending: &Ending, now: Timestamp) -> io::Result<()> {
+pub(super) fn put_right(
+    layout: &Layout,
+    directory: &Path,
+    ending: &Ending,
+    now: Timestamp,
+) -> io::Result<()> {
     let keepers = keeping::pids(directory);
     let mine = match lock::remove_stale(&layout.lock()) {
         Ok(Assessment::Held { holder, .. }) => holder.is_some_and(|holder| keepers.contains(&holder.pid)),

@@ -46,7 +46,8 @@ pub(super) fn failure(outcome: &Outcome, ended_at: Timestamp) -> Option<Failure>
     let kind = kind(&outcome.kind)?;
     // The evidence that says most stands last; what only repeats the exit code says nothing.
     let said = outcome.evidence.iter().rev().map(|evidence| evidence.text.as_str());
-    let said = said.map(|text| text.lines().next().unwrap_or_default()).find(|text| !text.starts_with("exit code"));
+    let said =
+        said.map(|text| text.lines().next().unwrap_or_default()).find(|text| !text.starts_with("exit code"));
     let message = match said {
         Some(said) => format!("{}: {said}", outcome.kind),
         None => outcome.kind.to_string(),
@@ -95,8 +96,12 @@ fn advice(outcome: &Outcome, ended_at: Timestamp) -> Option<String> {
         OutcomeKind::Refused { .. } => "is Codex logged in? `codex login status` tells",
         OutcomeKind::QuotaExceeded => "look at the account's billing",
         OutcomeKind::StartupFailure { .. } => "`spindle auto doctor` looks at the usual causes",
-        OutcomeKind::TimedOut { limit: StopCause::TimeLimit } => "see runner.iteration_timeout_seconds in config.yml",
-        OutcomeKind::TimedOut { limit: StopCause::IdleLimit } => "see runner.idle_timeout_seconds in config.yml",
+        OutcomeKind::TimedOut { limit: StopCause::TimeLimit } => {
+            "see runner.iteration_timeout_seconds in config.yml"
+        }
+        OutcomeKind::TimedOut { limit: StopCause::IdleLimit } => {
+            "see runner.idle_timeout_seconds in config.yml"
+        }
         _ => return None,
     };
     Some(advice.to_owned())
@@ -127,7 +132,8 @@ mod tests {
     #[test]
     fn a_usage_limit_names_the_time_of_its_reset() {
         let resets_at = "2026-01-02T03:04:05Z".parse().ok();
-        let failure = failure(&outcome(OutcomeKind::UsageLimit { resets_at }), Timestamp::UNIX_EPOCH).unwrap();
+        let failure =
+            failure(&outcome(OutcomeKind::UsageLimit { resets_at }), Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(failure.kind.as_str(), "usage-limit");
         assert!(failure.message.contains("2026-01-02T03:04:05Z"), "{failure}");
         assert!(failure.hint.unwrap().contains("2026-01-02T03:04:05Z"));

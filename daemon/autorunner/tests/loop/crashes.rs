@@ -27,7 +27,9 @@ fn an_iteration_goes_on_without_the_daemon_and_is_taken_up_by_the_next() {
     assert_eq!(daemon.end(run).state, RunState::Succeeded);
     assert_eq!((scene.calls(), daemon.output(run)["iterations"].clone()), (2, 2.into()));
     let log = scene.untimed_log();
-    for text in ["run=1 stdout: before\n", "run=1 stdout: after\n", "run=1 stdout: a word on standard error\n"] {
+    for text in
+        ["run=1 stdout: before\n", "run=1 stdout: after\n", "run=1 stdout: a word on standard error\n"]
+    {
         assert_eq!(log.matches(text).count(), 1, "{text} in {log}");
     }
     let wanted = [

@@ -113,7 +113,10 @@ fn a_canceled_loop_stops_codex_and_leaves_a_truthful_state() {
     let state = scene.state();
     assert_eq!((state.status, state.last_exit_code, state.runner_pid), (Status::Error, Some(130), None));
     let log = scene.untimed_log();
-    assert!(log.ends_with("run=1 stdout: stopped: enough for today\n=== run 1 end (code 130) ===\n"), "{log}");
+    assert!(
+        log.ends_with("run=1 stdout: stopped: enough for today\n=== run 1 end (code 130) ===\n"),
+        "{log}"
+    );
     assert!(!scene.layout.lock().exists());
     assert!(!scene.layout.root().join(".aws").exists(), "what a killed Codex leaves is removed");
 }
@@ -136,7 +139,10 @@ fn a_canceled_loop_that_is_resumed_asks_anew() {
 #[test]
 fn a_killed_loop_leaves_no_process_no_lock_and_no_open_block() {
     let scene = Scene::new(2);
-    scene.behave(1, r#"trap '' INT TERM; sleep 1000 & echo $! > "$here/child"; say "in the middle"; wait_for never"#);
+    scene.behave(
+        1,
+        r#"trap '' INT TERM; sleep 1000 & echo $! > "$here/child"; say "in the middle"; wait_for never"#,
+    );
     let daemon = scene.daemon();
     let run = scene.start(&daemon);
     scene.wait_for_log("in the middle");
@@ -146,7 +152,8 @@ fn a_killed_loop_leaves_no_process_no_lock_and_no_open_block() {
     assert_eq!((state.status, state.last_exit_code, state.runner_pid), (Status::Error, Some(137), None));
     assert!(scene.log().ends_with("=== run 1 end (code 137) ===\n"), "{}", scene.log());
     assert!(!scene.layout.lock().exists());
-    let child: i32 = std::fs::read_to_string(scene.root.path().join("child")).unwrap().trim().parse().unwrap();
+    let child: i32 =
+        std::fs::read_to_string(scene.root.path().join("child")).unwrap().trim().parse().unwrap();
     let gone = nix::sys::signal::kill(nix::unistd::Pid::from_raw(child), None).is_err();
     assert!(gone, "process {child} lives");
 }

@@ -46,7 +46,10 @@ fn three_items_are_worked_through(release: Release) {
     let log = scene.untimed_log();
     for item in 1..=3 {
         let summary = format!("run={item} stdout: Finished");
-        assert!(log.contains(&summary) && log.contains(&format!("=== run {item} end (code 0) ===\n")), "{log}");
+        assert!(
+            log.contains(&summary) && log.contains(&format!("=== run {item} end (code 0) ===\n")),
+            "{log}"
+        );
     }
     let state = scene.state();
     assert_eq!((state.status, state.last_run_id, state.last_exit_code), (Status::Idle, Some(3), Some(0)));
@@ -84,7 +87,8 @@ fn a_usage_limit_ends_the_loop_with_the_time_of_its_reset() {
 fn a_daemon_that_dies_while_codex_works_loses_nothing() {
     let Some(codex) = Release::Current.binary_or_skip() else { return };
     let delay = Duration::from_millis(300);
-    let server = ModelServer::start(Options { default: "agent".to_owned(), delay, ..Options::default() }).unwrap();
+    let server =
+        ModelServer::start(Options { default: "agent".to_owned(), delay, ..Options::default() }).unwrap();
     let scratch = Scratch::new(server.url()).unwrap();
     let scene = scene(&scratch, 2, &codex);
     let daemon = scene.daemon();

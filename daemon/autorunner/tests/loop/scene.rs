@@ -85,7 +85,8 @@ impl Scene {
     fn initialise(&self, items: usize, codex: &str) {
         let options = autorunner::init::InitOptions::default();
         autorunner::init::init(self.layout.root(), options, Timestamp::now()).unwrap();
-        let items: String = (1..=items).map(|item| format!("- [ ] Write `file-{item}.txt`\n")).collect();
+        let items = (1..=items).map(|item| format!("- [ ] Write `file-{item}.txt`\n"));
+        let items = items.collect::<Vec<_>>().concat();
         fs::write(self.todo_path(), format!("# TODO\n\n{items}")).unwrap();
         self.configure("binary: codex", &format!("binary: {codex}"));
         self.configure("sleep_seconds: 5", "sleep_seconds: 0");
@@ -160,7 +161,8 @@ impl Scene {
     }
 
     pub(crate) fn try_start(&self, daemon: &Daemon, spec: Value) -> Result<Run, StartError> {
-        let environment = self.env.iter().map(|(name, value)| (name.as_str(), value.as_str()).into()).collect();
+        let environment =
+            self.env.iter().map(|(name, value)| (name.as_str(), value.as_str()).into()).collect();
         daemon.block_on(daemon.engine.start(StartRun {
             request_id: None,
             kind: KIND.to_owned(),
@@ -191,7 +193,8 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     fn start(state_dir: &Path) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let command = |name: &str| ShimCommand { program: program(name), args: Vec::new() };
         let setup = || Setup {
             state_dir: state_dir.to_owned(),

@@ -48,9 +48,11 @@ fn the_log_has_a_block_per_iteration_and_the_events_lie_beside_it() {
     ];
     assert_eq!(blocks, wanted);
     assert!(log.contains("run=1 stdout: a word on standard error\n"), "{log}");
-    assert!(log.contains("run=2 stdout: tokens used\nrun=2 stdout: 67\nrun=2 stdout: finished in call 2\n"), "{log}");
-    let copies: String =
-        [1, 2].map(|run| fs::read_to_string(scene.layout.run_log(run)).unwrap()).concat();
+    assert!(
+        log.contains("run=2 stdout: tokens used\nrun=2 stdout: 67\nrun=2 stdout: finished in call 2\n"),
+        "{log}"
+    );
+    let copies: String = [1, 2].map(|run| fs::read_to_string(scene.layout.run_log(run)).unwrap()).concat();
     assert_eq!(copies, scene.log());
     let events = fs::read_to_string(scene.layout.run_events(2)).unwrap();
     assert!(events.starts_with("{\"type\":\"thread.started\"") && events.ends_with("}}\n"), "{events}");

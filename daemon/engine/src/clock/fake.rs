@@ -24,14 +24,8 @@ struct State {
 impl FakeClock {
     /// A clock that shows `now`.
     pub fn new(now: Timestamp) -> Self {
-        let state = State {
-            now,
-            sleepers: BTreeMap::new(),
-            next_sleeper: 0,
-        };
-        Self {
-            state: watch::Sender::new(state),
-        }
+        let state = State { now, sleepers: BTreeMap::new(), next_sleeper: 0 };
+        Self { state: watch::Sender::new(state) }
     }
 
     /// Sets the clock, forwards or backwards, and wakes whoever waited for a time that has come.

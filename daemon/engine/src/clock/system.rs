@@ -73,10 +73,7 @@ mod wall_timer {
         if Timestamp::now() >= time {
             return Ok(());
         }
-        let timer = timerfd_create(
-            TimerfdClockId::Realtime,
-            TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK,
-        )?;
+        let timer = timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
         #[expect(
             deprecated,
             reason = "its unsafe successor guards against types that change their descriptor; an OwnedFd cannot"
@@ -93,14 +90,8 @@ mod wall_timer {
 
     fn once_at(time: Timestamp) -> Itimerspec {
         Itimerspec {
-            it_interval: Timespec {
-                tv_sec: 0,
-                tv_nsec: 0,
-            },
-            it_value: Timespec {
-                tv_sec: time.as_second(),
-                tv_nsec: time.subsec_nanosecond().into(),
-            },
+            it_interval: Timespec { tv_sec: 0, tv_nsec: 0 },
+            it_value: Timespec { tv_sec: time.as_second(), tv_nsec: time.subsec_nanosecond().into() },
         }
     }
 
@@ -157,9 +148,8 @@ mod tests {
     /// Polls a wait once, after which its timer runs, and hands it back.
     async fn begin(time: Timestamp) -> BoxFuture<'static, ()> {
         let mut wait = SystemClock.sleep_until(time);
-        let pending = std::future::poll_fn(|context| {
-            std::task::Poll::Ready(wait.as_mut().poll(context).is_pending())
-        });
+        let pending =
+            std::future::poll_fn(|context| std::task::Poll::Ready(wait.as_mut().poll(context).is_pending()));
         assert!(pending.await);
         wait
     }

@@ -18,6 +18,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::files::RunFiles;
 use crate::logs::LogHub;
 use crate::process::record;
+use crate::process::supervisor::blocking;
 use crate::process::{
     Adoption, Cause, Ended, Exit, ExitStatus, Launch, Lost, OsText, Process, ProcessError, Stdin,
 };
@@ -338,7 +339,7 @@ impl RunContext {
         if input.is_some() {
             launch.stdin = Stdin::File(stdin.clone().into());
         }
-        let prepared = tokio::task::spawn_blocking(move || {
+        let written = blocking(move || {
             // What is here from an attempt of which nothing ran is of no use to anybody.
             match std::fs::remove_dir_all(&directory) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
@@ -352,8 +353,7 @@ impl RunContext {
                 None => Ok(()),
             }
         });
-        let written = prepared.await.map_err(Failure::internal)?;
-        written.map_err(|error| {
+        written.await.map_err(|error| {
             Failure::internal(format!("could not make the directory {}: {error}", view.directory.display()))
         })?;
         // A shim that is being started cannot be called back: even if nobody waits for it any longer,
@@ -364,7 +364,12 @@ impl RunContext {
             context.keep(&name, kind, &process);
             Ok(process)
         });
-        started.await.map_err(Failure::internal)?.map_err(|error: ProcessError| process_failed(error))
+        match started.await {
+            Ok(started) => started.map_err(|error: ProcessError| process_failed(error)),
+            // The runtime is being taken down: no outcome.
+            Err(error) if error.is_cancelled() => std::future::pending().await,
+            Err(error) => Err(Failure::internal(error)),
+        }
     }
 
     /// Waits for the end of a process; passes on that the run is to end, or (in the background)
@@ -431,8 +436,8 @@ impl RunContext {
     /// Who the process was, by what its shim has recorded: when it started nobody knew it yet.
     async fn pid_of(&self, name: &str) -> Option<i32> {
         let path = self.view(name).ok()?.directory.join(record::PROCESS);
-        let read = tokio::task::spawn_blocking(move || record::read::<record::ProcessRecord>(&path));
-        read.await.ok()?.ok()?.map(|process| process.child.pid)
+        let read = blocking(move || record::read::<record::ProcessRecord>(&path)).await;
+        read.ok()?.map(|process| process.child.pid)
     }
 
     /// Ends processes that no replay will come to: they belong to a run that broke off.
@@ -476,7 +481,11 @@ enum Found {
 impl Found {
     async fn ended(self) -> Result<Ended, Failure> {
         match self {
-            Self::Alive(process) => process.wait().await.map_err(process_failed),
+            Self::Alive(process) => match process.wait().await {
+                // The runtime is being taken down, and the process goes on: no outcome.
+                Err(ProcessError::Unwatched { .. }) => std::future::pending().await,
+                ended => ended.map_err(process_failed),
+            },
             Self::Ended(ended) => Ok(ended),
         }
     }

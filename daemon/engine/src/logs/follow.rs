@@ -92,7 +92,11 @@ impl<S: Source> Following<S> {
                 self.state = State::Idle(source);
                 (piece, over)
             }
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is being taken down, and with it whoever reads here.
+                Err(_) => std::future::pending().await,
+            },
         }
     }
 }

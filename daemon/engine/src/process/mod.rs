@@ -10,7 +10,7 @@ mod launch;
 mod platform;
 pub mod record;
 pub mod shim;
-mod supervisor;
+pub(crate) mod supervisor;
 mod sweep;
 
 pub use launch::{

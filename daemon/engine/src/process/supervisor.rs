@@ -223,11 +223,15 @@ impl Supervisor {
 }
 
 /// Runs file work off the runtime's own threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,
-        // Not cancellable, so it can only have panicked: let it go on.
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is being taken down, and with it whoever waits here: that is no outcome of
+            // the work, and must not be taken for one.
+            Err(_) => std::future::pending().await,
+        },
     }
 }
 

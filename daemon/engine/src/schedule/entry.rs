@@ -1,6 +1,5 @@
 //! A schedule: its definition and where it stands.
 
-
 use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
@@ -129,10 +128,7 @@ impl Schedule {
     /// The schedule after it has started `run`; what [`Host::fire`](super::Host::fire) stores.
     #[must_use]
     pub fn started(&self, run: Uuid) -> Self {
-        Self {
-            last_run: Some(run),
-            ..self.clone()
-        }
+        Self { last_run: Some(run), ..self.clone() }
     }
 }
 
@@ -149,16 +145,9 @@ pub struct InvalidName {
 
 /// Checks the name of a schedule.
 pub(super) fn check_name(name: &str) -> Result<(), InvalidName> {
-    let letters =
-        |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
+    let letters = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
     let good = name.len() <= LONGEST_NAME
         && name.starts_with(|first: char| first.is_ascii_alphanumeric())
         && name.chars().all(letters);
-    if good {
-        Ok(())
-    } else {
-        Err(InvalidName {
-            name: name.to_owned(),
-        })
-    }
+    if good { Ok(()) } else { Err(InvalidName { name: name.to_owned() }) }
 }

@@ -80,9 +80,7 @@ pub struct EventTriggers {
 
 impl Default for EventTriggers {
     fn default() -> Self {
-        let mut triggers = Self {
-            kinds: BTreeMap::new(),
-        };
+        let mut triggers = Self { kinds: BTreeMap::new() };
         triggers.register(Arc::new(RunFinished));
         triggers
     }
@@ -102,20 +100,13 @@ impl EventTriggers {
                 known: self.kinds.keys().copied().collect::<Vec<_>>().join(", "),
             });
         };
-        trigger
-            .check(filter)
-            .map_err(|problem| TriggerError::Filter {
-                kind: kind.to_owned(),
-                problem,
-            })
+        trigger.check(filter).map_err(|problem| TriggerError::Filter { kind: kind.to_owned(), problem })
     }
 
     /// Whether the event sets off a schedule with this trigger. A kind that is not registered (any
     /// more) matches nothing.
     pub(super) fn matches(&self, kind: &str, filter: &Value, event: &EventView) -> bool {
-        self.kinds
-            .get(kind)
-            .is_some_and(|trigger| trigger.matches(filter, event))
+        self.kinds.get(kind).is_some_and(|trigger| trigger.matches(filter, event))
     }
 }
 
@@ -149,18 +140,12 @@ impl RunFilter {
     }
 
     fn accepts(&self, run: &RunFacts) -> bool {
-        let workflow = self
-            .workflows
+        let workflow = self.workflows.as_ref().is_none_or(|workflows| workflows.contains(&run.workflow));
+        let outcome = self
+            .outcomes
             .as_ref()
-            .is_none_or(|workflows| workflows.contains(&run.workflow));
-        let outcome = self.outcomes.as_ref().is_none_or(|outcomes| {
-            run.outcome
-                .is_some_and(|outcome| outcomes.contains(&outcome))
-        });
-        let labels = self
-            .labels
-            .iter()
-            .all(|(key, value)| run.labels.get(key) == Some(value));
+            .is_none_or(|outcomes| run.outcome.is_some_and(|outcome| outcomes.contains(&outcome)));
+        let labels = self.labels.iter().all(|(key, value)| run.labels.get(key) == Some(value));
         let schedule = self.schedule.is_none() || self.schedule == run.schedule;
         workflow && outcome && labels && schedule
     }
@@ -174,10 +159,7 @@ impl EventTrigger for RunFinished {
     fn check(&self, filter: &Value) -> Result<(), String> {
         let filter = RunFilter::parse(filter).map_err(|error| error.to_string())?;
         // An empty list is a slip of whoever wrote it: it would match no run at all.
-        if filter
-            .workflows
-            .is_some_and(|workflows| workflows.is_empty())
-        {
+        if filter.workflows.is_some_and(|workflows| workflows.is_empty()) {
             return Err("`workflows` is empty, so no run would match".to_owned());
         }
         if filter.outcomes.is_some_and(|outcomes| outcomes.is_empty()) {
@@ -249,10 +231,7 @@ mod tests {
 
     #[test]
     fn other_events_do_not_match() {
-        let started = EventView {
-            kind: "run.started".to_owned(),
-            ..finished()
-        };
+        let started = EventView { kind: "run.started".to_owned(), ..finished() };
         assert!(!EventTriggers::default().matches("run.finished", &Value::Null, &started));
     }
 

@@ -132,35 +132,30 @@ impl SchedulerHandle {
 
     /// Lets a schedule fire for what comes from now on. One that is enabled already stays as it is.
     pub async fn enable(&self, key: &str) -> Result<Schedule, ScheduleError> {
-        self.ask(|reply| Command::SetEnabled(key.to_owned(), true, reply))
-            .await
+        self.ask(|reply| Command::SetEnabled(key.to_owned(), true, reply)).await
     }
 
     /// Keeps a schedule from firing. A start that failed and was to be tried again is given up; runs
     /// that were started are left alone.
     pub async fn disable(&self, key: &str) -> Result<Schedule, ScheduleError> {
-        self.ask(|reply| Command::SetEnabled(key.to_owned(), false, reply))
-            .await
+        self.ask(|reply| Command::SetEnabled(key.to_owned(), false, reply)).await
     }
 
     /// Starts a schedule's run now, enabled or not, whatever its overlap policy; returns the run.
     ///
     /// Repeating a request with the same `request_id` returns the same run.
     pub async fn run_now(&self, key: &str, request_id: &str) -> Result<Uuid, ScheduleError> {
-        self.ask(|reply| Command::RunNow(key.to_owned(), request_id.to_owned(), reply))
-            .await
+        self.ask(|reply| Command::RunNow(key.to_owned(), request_id.to_owned(), reply)).await
     }
 
     /// Removes a schedule and returns its name. Runs that it started are left alone.
     pub async fn remove(&self, key: &str) -> Result<String, ScheduleError> {
-        self.ask(|reply| Command::Remove(key.to_owned(), reply))
-            .await
+        self.ask(|reply| Command::Remove(key.to_owned(), reply)).await
     }
 
     /// The next `count` firings of all schedules together, in order; 1000 at most.
     pub async fn upcoming(&self, count: usize) -> Result<Vec<Upcoming>, ScheduleError> {
-        self.ask(|reply| Command::Upcoming(count.min(MOST_UPCOMING), reply))
-            .await
+        self.ask(|reply| Command::Upcoming(count.min(MOST_UPCOMING), reply)).await
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, ScheduleError> {

@@ -103,12 +103,7 @@ impl Firing {
             Cause::Command(request) => format!("schedule/{schedule}/command/{request}"),
         };
         lineage.push(schedule);
-        Self {
-            cause,
-            request_id,
-            after: None,
-            lineage,
-        }
+        Self { cause, request_id, after: None, lineage }
     }
 }
 

@@ -80,21 +80,13 @@ pub struct Dropped {
 /// nothing: the schedule waits until its stored next time comes (again).
 pub fn due(trigger: &Trigger, id: Uuid, next_at: Timestamp, now: Timestamp, missed: Missed) -> Due {
     if next_at > now {
-        return Due {
-            fire: Vec::new(),
-            dropped: None,
-            next: Some(next_at),
-        };
+        return Due { fire: Vec::new(), dropped: None, next: Some(next_at) };
     }
     let most = match missed {
         Missed::Once | Missed::Skip => 1,
         Missed::All => MOST_MADE_UP,
     };
-    let Past {
-        mut latest,
-        count,
-        exact,
-    } = past(trigger, id, next_at, now, most);
+    let Past { mut latest, count, exact } = past(trigger, id, next_at, now, most);
     let next = trigger.next_after(id, latest.back().copied().unwrap_or(now));
     if missed == Missed::Skip {
         latest.retain(|time| now.duration_since(*time) <= ON_TIME);
@@ -102,11 +94,7 @@ pub fn due(trigger: &Trigger, id: Uuid, next_at: Timestamp, now: Timestamp, miss
     let dropped = count - latest.len() as u64;
     Due {
         fire: latest.into(),
-        dropped: (dropped > 0).then_some(Dropped {
-            count: dropped,
-            exact,
-            first: next_at,
-        }),
+        dropped: (dropped > 0).then_some(Dropped { count: dropped, exact, first: next_at }),
         next,
     }
 }
@@ -123,8 +111,7 @@ struct Past {
 /// Lists the occurrences from `first` (which is one) to `now`, and keeps the latest `most`.
 fn past(trigger: &Trigger, id: Uuid, first: Timestamp, now: Timestamp, most: usize) -> Past {
     let until_now = |from: Option<Timestamp>| {
-        std::iter::successors(from, |time| trigger.next_after(id, *time))
-            .take_while(|time| *time <= now)
+        std::iter::successors(from, |time| trigger.next_after(id, *time)).take_while(|time| *time <= now)
     };
     let keep_latest = |times: &mut dyn Iterator<Item = Timestamp>| {
         let mut latest = VecDeque::with_capacity(most);
@@ -141,26 +128,16 @@ fn past(trigger: &Trigger, id: Uuid, first: Timestamp, now: Timestamp, most: usi
 
     let (latest, count) = keep_latest(&mut until_now(Some(first)).take(MOST_COUNTED));
     if count < MOST_COUNTED as u64 {
-        return Past {
-            latest,
-            count,
-            exact: true,
-        };
+        return Past { latest, count, exact: true };
     }
     // A long absence of a frequent schedule. Rather than walk through all of it, look back from now,
     // twice as far each time, until enough is in view.
     let mut back = SignedDuration::from_mins(1);
     loop {
-        let from = now
-            .saturating_sub(back)
-            .map_or(first, |from| from.max(first));
+        let from = now.saturating_sub(back).map_or(first, |from| from.max(first));
         let (latest, seen) = keep_latest(&mut until_now(trigger.next_after(id, from)));
         if seen >= most as u64 || from == first {
-            return Past {
-                latest,
-                count,
-                exact: false,
-            };
+            return Past { latest, count, exact: false };
         }
         back = back.saturating_mul(2);
     }
@@ -199,10 +176,9 @@ pub fn overlap(policy: Overlap, active: &[ActiveRun], request_id: &str) -> Decis
         Overlap::Skip => Decision::Skip(newest),
         Overlap::Queue if active.len() >= MOST_QUEUED => Decision::Skip(newest),
         Overlap::Queue => Decision::Queue(newest),
-        Overlap::Replace => Decision::Replace {
-            cancel: active.iter().map(|run| run.id).collect(),
-            after: newest,
-        },
+        Overlap::Replace => {
+            Decision::Replace { cancel: active.iter().map(|run| run.id).collect(), after: newest }
+        }
     }
 }
 
@@ -224,13 +200,7 @@ mod tests {
 
     fn hourly_due(now: &str, missed: Missed) -> Due {
         let next_at = at("2026-01-01T01:00:00Z");
-        due(
-            &every(SignedDuration::from_hours(1)),
-            Uuid::nil(),
-            next_at,
-            at(now),
-            missed,
-        )
+        due(&every(SignedDuration::from_hours(1)), Uuid::nil(), next_at, at(now), missed)
     }
 
     #[test]
@@ -255,13 +225,7 @@ mod tests {
     #[test]
     fn after_an_absence_each_policy_does_what_it_says() {
         let now = "2026-01-01T03:30:00Z";
-        let dropped = |count| {
-            Some(Dropped {
-                count,
-                exact: true,
-                first: at("2026-01-01T01:00:00Z"),
-            })
-        };
+        let dropped = |count| Some(Dropped { count, exact: true, first: at("2026-01-01T01:00:00Z") });
         let next = Some(at("2026-01-01T04:00:00Z"));
 
         let once = hourly_due(now, Missed::Once);
@@ -269,11 +233,7 @@ mod tests {
         assert_eq!((once.dropped, once.next), (dropped(2), next));
 
         let all = hourly_due(now, Missed::All);
-        let hours = [
-            "2026-01-01T01:00:00Z",
-            "2026-01-01T02:00:00Z",
-            "2026-01-01T03:00:00Z",
-        ];
+        let hours = ["2026-01-01T01:00:00Z", "2026-01-01T02:00:00Z", "2026-01-01T03:00:00Z"];
         assert_eq!(all.fire, hours.map(at));
         assert_eq!((all.dropped, all.next), (None, next));
 
@@ -324,10 +284,7 @@ mod tests {
     }
 
     fn active(count: u128) -> Vec<ActiveRun> {
-        let run = |number| ActiveRun {
-            id: Uuid::from_u128(number),
-            request_id: format!("request {number}"),
-        };
+        let run = |number| ActiveRun { id: Uuid::from_u128(number), request_id: format!("request {number}") };
         (1..=count).map(run).collect()
     }
 
@@ -341,30 +298,18 @@ mod tests {
     #[test]
     fn with_active_runs_each_policy_does_what_it_says() {
         let (first, second) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        assert_eq!(
-            overlap(Overlap::Skip, &active(2), "new"),
-            Decision::Skip(second)
-        );
-        assert_eq!(
-            overlap(Overlap::Queue, &active(2), "new"),
-            Decision::Queue(second)
-        );
+        assert_eq!(overlap(Overlap::Skip, &active(2), "new"), Decision::Skip(second));
+        assert_eq!(overlap(Overlap::Queue, &active(2), "new"), Decision::Queue(second));
         assert_eq!(
             overlap(Overlap::Replace, &active(2), "new"),
-            Decision::Replace {
-                cancel: vec![first, second],
-                after: second
-            }
+            Decision::Replace { cancel: vec![first, second], after: second }
         );
     }
 
     #[test]
     fn a_full_queue_takes_no_more() {
         let newest = Uuid::from_u128(MOST_QUEUED as u128);
-        assert_eq!(
-            overlap(Overlap::Queue, &active(MOST_QUEUED as u128), "new"),
-            Decision::Skip(newest)
-        );
+        assert_eq!(overlap(Overlap::Queue, &active(MOST_QUEUED as u128), "new"), Decision::Skip(newest));
     }
 
     #[test]

@@ -161,19 +161,13 @@ pub enum RecordError {
 
 impl From<Timestamp> for Seconds {
     fn from(time: Timestamp) -> Self {
-        Self {
-            whole: time.as_second(),
-            nanos: time.subsec_nanosecond(),
-        }
+        Self { whole: time.as_second(), nanos: time.subsec_nanosecond() }
     }
 }
 
 impl From<SignedDuration> for Seconds {
     fn from(length: SignedDuration) -> Self {
-        Self {
-            whole: length.as_secs(),
-            nanos: length.subsec_nanos(),
-        }
+        Self { whole: length.as_secs(), nanos: length.subsec_nanos() }
     }
 }
 
@@ -194,9 +188,7 @@ impl From<&Schedule> for ScheduleRecord {
             next_at: schedule.next_at.map(Seconds::from),
             pending: schedule.pending.map(Seconds::from),
             last_at: schedule.last_at.map(Seconds::from),
-            last_run_id: schedule
-                .last_run
-                .map_or_else(Vec::new, |run| run.as_bytes().to_vec()),
+            last_run_id: schedule.last_run.map_or_else(Vec::new, |run| run.as_bytes().to_vec()),
             last_event: schedule.last_event,
             last_error: schedule.last_error.clone().unwrap_or_default(),
             count_fired: counts.fired,
@@ -219,10 +211,9 @@ impl From<&Trigger> for TriggerRecord {
                 anchor: Some(every.anchor().into()),
             }),
             Trigger::At(time) => Self::At((*time).into()),
-            Trigger::Event { kind, filter } => Self::Event(EventRecord {
-                kind: kind.clone(),
-                filter: filter.to_string(),
-            }),
+            Trigger::Event { kind, filter } => {
+                Self::Event(EventRecord { kind: kind.clone(), filter: filter.to_string() })
+            }
         }
     }
 }
@@ -241,14 +232,8 @@ impl TryFrom<ScheduleRecord> for Schedule {
                 workflow: record.workflow,
                 options: record.start,
             },
-            overlap: record
-                .overlap
-                .try_into()
-                .map_err(|_| reader.invalid("overlap policy"))?,
-            missed: record
-                .missed
-                .try_into()
-                .map_err(|_| reader.invalid("missed policy"))?,
+            overlap: record.overlap.try_into().map_err(|_| reader.invalid("overlap policy"))?,
+            missed: record.missed.try_into().map_err(|_| reader.invalid("missed policy"))?,
             enabled: record.enabled,
             created_at: reader.time(record.created_at, "time of creation")?,
             next_at: reader.optional_time(record.next_at, "next time")?,
@@ -274,10 +259,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn invalid(&self, field: &'static str) -> RecordError {
-        RecordError::Field {
-            name: self.name.to_owned(),
-            field,
-        }
+        RecordError::Field { name: self.name.to_owned(), field }
     }
 
     fn uuid(&self, bytes: &[u8], field: &'static str) -> Result<Uuid, RecordError> {
@@ -289,8 +271,7 @@ impl Reader<'_> {
     }
 
     fn time(&self, time: Option<Seconds>, field: &'static str) -> Result<Timestamp, RecordError> {
-        time.and_then(|time| Timestamp::new(time.whole, time.nanos).ok())
-            .ok_or_else(|| self.invalid(field))
+        time.and_then(|time| Timestamp::new(time.whole, time.nanos).ok()).ok_or_else(|| self.invalid(field))
     }
 
     fn optional_time(
@@ -301,11 +282,7 @@ impl Reader<'_> {
         time.map(|time| self.time(Some(time), field)).transpose()
     }
 
-    fn length(
-        &self,
-        length: Option<Seconds>,
-        field: &'static str,
-    ) -> Result<SignedDuration, RecordError> {
+    fn length(&self, length: Option<Seconds>, field: &'static str) -> Result<SignedDuration, RecordError> {
         length
             .filter(|length| length.nanos.abs() < 1_000_000_000)
             .map(|length| SignedDuration::new(length.whole, length.nanos))
@@ -313,10 +290,7 @@ impl Reader<'_> {
     }
 
     fn trigger(&self, trigger: Option<&TriggerRecord>) -> Result<Trigger, RecordError> {
-        let unusable = |source| RecordError::Trigger {
-            name: self.name.to_owned(),
-            source,
-        };
+        let unusable = |source| RecordError::Trigger { name: self.name.to_owned(), source };
         Ok(match trigger.ok_or_else(|| self.invalid("trigger"))? {
             TriggerRecord::Cron(cron) => {
                 Trigger::Cron(Cron::new(&cron.expression, &cron.time_zone).map_err(unusable)?)
@@ -328,10 +302,9 @@ impl Reader<'_> {
                 Trigger::Every(Every::new(interval, jitter, anchor).map_err(unusable)?)
             }
             TriggerRecord::At(time) => Trigger::At(self.time(Some(*time), "time")?),
-            TriggerRecord::Event(event) => Trigger::Event {
-                kind: event.kind.clone(),
-                filter: self.json(&event.filter, "filter")?,
-            },
+            TriggerRecord::Event(event) => {
+                Trigger::Event { kind: event.kind.clone(), filter: self.json(&event.filter, "filter")? }
+            }
         })
     }
 }

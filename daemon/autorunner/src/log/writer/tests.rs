@@ -34,13 +34,7 @@ const GOLDEN: &str = "=== run 12 start ===\n\
 #[test]
 fn a_block_looks_as_the_format_says_in_both_files() {
     let (_dir, layout) = scratch();
-    feed(
-        &layout,
-        12,
-        0,
-        &["reading TODO.md  \n", "\tindented\n\nlast\n"],
-        Some(0),
-    );
+    feed(&layout, 12, 0, &["reading TODO.md  \n", "\tindented\n\nlast\n"], Some(0));
     assert_eq!(fs::read_to_string(layout.log()).unwrap(), GOLDEN);
     assert_eq!(fs::read_to_string(layout.run_log(12)).unwrap(), GOLDEN);
 }
@@ -54,10 +48,7 @@ fn output_cannot_forge_a_marker() {
     let log = fs::read_to_string(layout.log()).unwrap();
     assert_eq!(log.lines().count(), 4);
     assert!(!log.contains(['\r', '\u{2028}', '\u{85}', '\u{b}', '\u{1b}']));
-    assert_eq!(
-        block(&layout.log(), 1, 10_000).unwrap().unwrap().exit_code,
-        Some(3)
-    );
+    assert_eq!(block(&layout.log(), 1, 10_000).unwrap().unwrap().exit_code, Some(3));
 }
 
 #[test]
@@ -81,11 +72,7 @@ fn secrets_are_removed_before_anything_is_written() {
     writer.append(at(0), "key sk-123").unwrap();
     writer.end(0).unwrap();
     for path in [layout.log(), layout.run_log(1)] {
-        assert!(
-            fs::read_to_string(path)
-                .unwrap()
-                .contains("stdout: key [redacted]\n")
-        );
+        assert!(fs::read_to_string(path).unwrap().contains("stdout: key [redacted]\n"));
     }
 }
 
@@ -109,10 +96,7 @@ fn the_text_of_another_writer_is_never_cut() {
     feed(&layout, 1, since, &["a"], None);
     feed(&layout, 1, since, &["a"], Some(0));
     let log = fs::read_to_string(layout.log()).unwrap();
-    assert!(
-        log.starts_with("[torn line of somebody else\n=== run 1 start ===\n"),
-        "{log}"
-    );
+    assert!(log.starts_with("[torn line of somebody else\n=== run 1 start ===\n"), "{log}");
     assert_eq!(log.lines().count(), 4);
 }
 

@@ -6,9 +6,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::super::{
-    Listing, Notice, Schedule, ScheduleError, ScheduleRecord, Unreadable, Upcoming,
-};
+use super::super::{Listing, Notice, Schedule, ScheduleError, ScheduleRecord, Unreadable, Upcoming};
 use super::Backoff;
 
 /// All schedules.
@@ -31,11 +29,7 @@ pub(super) struct Entry {
 impl Entry {
     /// When its next occurrence, or its next attempt at one, is due.
     pub(super) fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let due = if self.schedule.pending.is_some() {
-            Some(now)
-        } else {
-            self.schedule.next_at
-        }?;
+        let due = if self.schedule.pending.is_some() { Some(now) } else { self.schedule.next_at }?;
         match self.backoff {
             Some(backoff) => Some(backoff.over_at(now).max(due)),
             None => Some(due),
@@ -68,10 +62,7 @@ impl Found<'_> {
 impl Book {
     /// Reads what is stored.
     pub(super) fn read(records: Vec<ScheduleRecord>) -> Self {
-        let mut book = Self {
-            entries: BTreeMap::new(),
-            unreadable: Vec::new(),
-        };
+        let mut book = Self { entries: BTreeMap::new(), unreadable: Vec::new() };
         for record in records {
             let (id, name) = (Uuid::from_slice(&record.id).ok(), record.name.clone());
             match Schedule::try_from(record) {
@@ -99,17 +90,8 @@ impl Book {
     }
 
     /// Takes the state of a schedule after a failure, with what could not be told about it.
-    pub(super) fn put_off(
-        &mut self,
-        schedule: Schedule,
-        backoff: Option<Backoff>,
-        untold: Vec<Notice>,
-    ) {
-        let entry = Entry {
-            schedule,
-            backoff,
-            untold,
-        };
+    pub(super) fn put_off(&mut self, schedule: Schedule, backoff: Option<Backoff>, untold: Vec<Notice>) {
+        let entry = Entry { schedule, backoff, untold };
         self.entries.insert(entry.schedule.id, entry);
     }
 
@@ -123,8 +105,7 @@ impl Book {
 
     pub(super) fn forget(&mut self, id: Uuid) {
         self.entries.remove(&id);
-        self.unreadable
-            .retain(|unreadable| unreadable.id != Some(id));
+        self.unreadable.retain(|unreadable| unreadable.id != Some(id));
     }
 
     pub(super) fn listing(&self) -> Listing {
@@ -152,25 +133,20 @@ impl Book {
         let prefix = key.replace('-', "").to_ascii_lowercase();
         let mut found: Vec<Found<'_>> = Vec::new();
         if !prefix.is_empty() {
-            found.extend(self.all().filter(|found| {
-                found
-                    .id()
-                    .is_some_and(|id| id.simple().to_string().starts_with(&prefix))
-            }));
+            found.extend(
+                self.all().filter(|found| {
+                    found.id().is_some_and(|id| id.simple().to_string().starts_with(&prefix))
+                }),
+            );
         }
         match found.len() {
-            0 => Err(ScheduleError::NotFound {
-                key: key.to_owned(),
-            }),
+            0 => Err(ScheduleError::NotFound { key: key.to_owned() }),
             1 => Ok(found.remove(0)),
             _ => {
                 let names = found.iter().map(|found| found.name().to_owned());
                 let mut candidates: Vec<String> = names.collect();
                 candidates.sort();
-                Err(ScheduleError::Ambiguous {
-                    key: key.to_owned(),
-                    candidates,
-                })
+                Err(ScheduleError::Ambiguous { key: key.to_owned(), candidates })
             }
         }
     }
@@ -179,9 +155,7 @@ impl Book {
     pub(super) fn find_usable(&self, key: &str) -> Result<&Schedule, ScheduleError> {
         match self.find(key)? {
             Found::Schedule(schedule) => Ok(schedule),
-            Found::Unreadable(unreadable) => {
-                Err(ScheduleError::Unreadable(unreadable.error.clone()))
-            }
+            Found::Unreadable(unreadable) => Err(ScheduleError::Unreadable(unreadable.error.clone())),
         }
     }
 
@@ -196,11 +170,7 @@ impl Book {
             && let Some(Reverse((at, id))) = heads.pop()
             && let Some(Entry { schedule, .. }) = self.entries.get(&id)
         {
-            upcoming.push(Upcoming {
-                at,
-                id,
-                name: schedule.name.clone(),
-            });
+            upcoming.push(Upcoming { at, id, name: schedule.name.clone() });
             let next = schedule.trigger.next_after(id, at);
             heads.extend(next.map(|next| Reverse((next, id))));
         }

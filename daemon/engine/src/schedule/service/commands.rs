@@ -89,9 +89,7 @@ impl Scheduler {
         let (id, name) = match self.book.find(key)? {
             Found::Schedule(schedule) => (schedule.id, schedule.name.clone()),
             Found::Unreadable(unreadable) => {
-                let id = unreadable
-                    .id
-                    .ok_or_else(|| ScheduleError::Unreadable(unreadable.error.clone()))?;
+                let id = unreadable.id.ok_or_else(|| ScheduleError::Unreadable(unreadable.error.clone()))?;
                 (id, unreadable.name.clone())
             }
         };

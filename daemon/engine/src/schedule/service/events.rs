@@ -26,12 +26,7 @@ pub(super) struct Inbox {
 
 impl Inbox {
     pub(super) fn new(cursor: u64) -> Self {
-        Self {
-            events: VecDeque::new(),
-            read_up_to: cursor,
-            saved: cursor,
-            backoff: None,
-        }
+        Self { events: VecDeque::new(), read_up_to: cursor, saved: cursor, backoff: None }
     }
 
     pub(super) fn read_up_to(&self) -> u64 {

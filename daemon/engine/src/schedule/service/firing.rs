@@ -44,26 +44,16 @@ impl Scheduler {
                 // may have been started without our hearing of it.
                 advanced.pending = Some(occurrence);
                 let backoff = Backoff::after(backoff, self.clock.now());
-                self.fail(advanced, cause, &error, notices, Some(backoff))
-                    .await;
+                self.fail(advanced, cause, &error, notices, Some(backoff)).await;
             }
         }
     }
 
     /// Moves a schedule past the occurrences that have come, up to the first that is to be fired, and
     /// returns that one.
-    fn advance(
-        &self,
-        schedule: &mut Schedule,
-        notices: &mut Vec<Notice>,
-    ) -> Option<jiff::Timestamp> {
-        let due = policy::due(
-            &schedule.trigger,
-            schedule.id,
-            schedule.next_at?,
-            self.clock.now(),
-            schedule.missed,
-        );
+    fn advance(&self, schedule: &mut Schedule, notices: &mut Vec<Notice>) -> Option<jiff::Timestamp> {
+        let due =
+            policy::due(&schedule.trigger, schedule.id, schedule.next_at?, self.clock.now(), schedule.missed);
         if let Some(dropped) = due.dropped {
             schedule.counts.missed += dropped.count;
             notices.push(Notice::Missed(dropped));
@@ -98,10 +88,7 @@ impl Scheduler {
             Decision::Skip(active) => {
                 let mut skipped = advanced.clone();
                 skipped.counts.skipped += 1;
-                notices.push(Notice::Skipped {
-                    cause: firing.cause,
-                    active,
-                });
+                notices.push(Notice::Skipped { cause: firing.cause, active });
                 self.host.save(&skipped, &notices).await?;
                 return Ok(skipped);
             }
@@ -110,10 +97,7 @@ impl Scheduler {
             Err(HostError::Refused(problem)) => {
                 let mut refused = advanced.clone();
                 refused.last_error = Some(problem.clone());
-                notices.push(Notice::Refused {
-                    cause: firing.cause,
-                    problem,
-                });
+                notices.push(Notice::Refused { cause: firing.cause, problem });
                 self.host.save(&refused, &notices).await?;
                 Ok(refused)
             }

@@ -94,21 +94,15 @@ impl Scheduler {
     fn wake_at(&self) -> Timestamp {
         let now = self.clock.now();
         let schedules = self.book.entries().filter_map(|entry| entry.wake_at(now));
-        schedules
-            .chain(self.inbox.wake_at(now))
-            .min()
-            .unwrap_or(Timestamp::MAX)
+        schedules.chain(self.inbox.wake_at(now)).min().unwrap_or(Timestamp::MAX)
     }
 
     /// Does one thing that is due: one occurrence, else one event. One only, so that commands need
     /// not wait for a long row of them.
     async fn work(&mut self) {
         let now = self.clock.now();
-        let first = self
-            .book
-            .entries()
-            .filter_map(|entry| Some((entry.wake_at(now)?, entry.schedule.id)))
-            .min();
+        let first =
+            self.book.entries().filter_map(|entry| Some((entry.wake_at(now)?, entry.schedule.id))).min();
         match first {
             Some((time, schedule)) if time <= now => self.fire_due(schedule).await,
             _ => self.answer_event().await,
@@ -128,9 +122,7 @@ impl Backoff {
     /// The pause after one more failure.
     fn after(previous: Option<Self>, now: Timestamp) -> Self {
         let failures = previous.map_or(0, |backoff| backoff.failures);
-        let pause = SHORTEST_BACKOFF
-            .saturating_mul(1 << failures.min(16))
-            .min(LONGEST_BACKOFF);
+        let pause = SHORTEST_BACKOFF.saturating_mul(1 << failures.min(16)).min(LONGEST_BACKOFF);
         Self {
             failures: failures + 1,
             since: now,

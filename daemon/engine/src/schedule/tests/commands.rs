@@ -15,10 +15,7 @@ async fn names_are_unique_and_of_a_certain_form() {
         "there is a schedule \"nightly\" already; remove it first, or choose another name"
     );
     for name in ["", "../etc", "-x", "a b", "a\n", &"a".repeat(65)] {
-        assert!(
-            refusal(name).await.contains("cannot be the name"),
-            "{name:?}"
-        );
+        assert!(refusal(name).await.contains("cannot be the name"), "{name:?}");
     }
     assert_eq!(daemon.handle.list().await.unwrap().schedules.len(), 1);
 }
@@ -26,13 +23,8 @@ async fn names_are_unique_and_of_a_certain_form() {
 #[tokio::test]
 async fn what_cannot_be_stored_is_not_added() {
     let daemon = Daemon::start("2026-01-01T00:00:00Z");
-    daemon
-        .host
-        .change(|world| world.save_faults.push_back(Some(Fault::Lost)));
-    let refused = daemon
-        .handle
-        .add(new_schedule("nightly", daemon.hourly()))
-        .await;
+    daemon.host.change(|world| world.save_faults.push_back(Some(Fault::Lost)));
+    let refused = daemon.handle.add(new_schedule("nightly", daemon.hourly())).await;
     assert!(matches!(refused, Err(ScheduleError::Host(_))));
     assert!(daemon.handle.list().await.unwrap().schedules.is_empty());
     daemon.add("nightly", daemon.hourly()).await;
@@ -43,10 +35,7 @@ async fn a_time_in_the_past_is_refused() {
     let daemon = Daemon::start("2026-01-01T00:00:00Z");
     let trigger = Trigger::At(at("2025-12-31T23:59:59Z"));
     let refused = daemon.handle.add(new_schedule("late", trigger)).await;
-    assert_eq!(
-        refused.unwrap_err().to_string(),
-        "2025-12-31T23:59:59Z has passed already"
-    );
+    assert_eq!(refused.unwrap_err().to_string(), "2025-12-31T23:59:59Z has passed already");
 }
 
 #[tokio::test]
@@ -66,9 +55,7 @@ async fn schedules_are_found_by_name_by_id_and_by_the_beginning_of_an_id() {
         format!("{shared:?} could be any of the schedules one, two")
     );
     for key in ["three", "", "-", "../x"] {
-        let missing = ScheduleError::NotFound {
-            key: key.to_owned(),
-        };
+        let missing = ScheduleError::NotFound { key: key.to_owned() };
         assert_eq!(id(key).await, Err(missing));
     }
 
@@ -80,9 +67,7 @@ async fn schedules_are_found_by_name_by_id_and_by_the_beginning_of_an_id() {
 #[tokio::test]
 async fn a_disabled_schedule_does_not_fire_and_an_enabled_one_goes_on_from_then() {
     let daemon = Daemon::start("2026-01-01T00:00:00Z");
-    daemon
-        .add_with("hourly", daemon.hourly(), Missed::All, Overlap::Queue)
-        .await;
+    daemon.add_with("hourly", daemon.hourly(), Missed::All, Overlap::Queue).await;
     let disabled = daemon.handle.disable("hourly").await.unwrap();
     assert_eq!((disabled.enabled, disabled.next_at), (false, None));
     daemon.advance(HOUR * 5).await;
@@ -103,9 +88,7 @@ async fn a_schedule_can_be_run_now_even_if_disabled_and_a_repeated_request_runs_
     assert_ne!(daemon.handle.run_now("hourly", "r2").await, Ok(run));
     assert_eq!(daemon.fired(), ["command r1", "command r2"]);
     assert_eq!(daemon.show("hourly").await.next_at, None);
-    daemon
-        .host
-        .look(|world| assert_eq!(world.runs[0].firing.lineage, [added.id]));
+    daemon.host.look(|world| assert_eq!(world.runs[0].firing.lineage, [added.id]));
 }
 
 #[tokio::test]
@@ -124,23 +107,13 @@ async fn a_removed_schedule_is_gone_for_good() {
 async fn upcoming_merges_all_schedules_by_time() {
     let daemon = Daemon::start("2026-01-01T00:00:00Z");
     daemon.add("hourly", daemon.hourly()).await;
-    daemon
-        .add("once", Trigger::At(at("2026-01-01T01:30:00Z")))
-        .await;
+    daemon.add("once", Trigger::At(at("2026-01-01T01:30:00Z"))).await;
     let nightly = Cron::new("30 2 * * *", "UTC").unwrap();
     daemon.add("nightly", Trigger::Cron(nightly)).await;
     let upcoming = daemon.handle.upcoming(5).await.unwrap();
-    let upcoming: Vec<_> = upcoming
-        .iter()
-        .map(|firing| format!("{} {}", firing.at.strftime("%H:%M"), firing.name))
-        .collect();
-    let expected = [
-        "01:00 hourly",
-        "01:30 once",
-        "02:00 hourly",
-        "02:30 nightly",
-        "03:00 hourly",
-    ];
+    let upcoming: Vec<_> =
+        upcoming.iter().map(|firing| format!("{} {}", firing.at.strftime("%H:%M"), firing.name)).collect();
+    let expected = ["01:00 hourly", "01:30 once", "02:00 hourly", "02:30 nightly", "03:00 hourly"];
     assert_eq!(upcoming, expected);
 }
 
@@ -167,10 +140,7 @@ async fn a_schedule_that_cannot_be_understood_stops_nothing_and_is_kept_until_re
     assert_eq!(listing.schedules.len(), 1);
     assert_eq!(listing.unreadable[0].name, "gone");
     let refusal = daemon.handle.show("gone").await.unwrap_err().to_string();
-    assert!(
-        refusal.contains("no time zone \"Atlantis/Capital\""),
-        "{refusal}"
-    );
+    assert!(refusal.contains("no time zone \"Atlantis/Capital\""), "{refusal}");
     assert_eq!(daemon.host.stored().schedules.len(), 2);
 
     daemon.handle.remove("gone").await.unwrap();
@@ -183,8 +153,5 @@ async fn after_the_scheduler_has_stopped_its_handle_says_so() {
     let mut daemon = Daemon::start("2026-01-01T00:00:00Z");
     daemon.stop.cancel();
     within_deadline(&mut daemon.task).await.unwrap();
-    assert_eq!(
-        daemon.handle.list().await.unwrap_err(),
-        ScheduleError::Stopped
-    );
+    assert_eq!(daemon.handle.list().await.unwrap_err(), ScheduleError::Stopped);
 }

@@ -56,8 +56,8 @@ fn trigger() -> impl Strategy<Value = Trigger> {
         let anchor = at(START) + SignedDuration::from_secs(offset);
         Trigger::Every(Every::new(interval, jitter, anchor).unwrap())
     });
-    let once = (1..1000i64)
-        .prop_map(|minutes| Trigger::At(at(START) + MINUTE * i32::try_from(minutes).unwrap()));
+    let once =
+        (1..1000i64).prop_map(|minutes| Trigger::At(at(START) + MINUTE * i32::try_from(minutes).unwrap()));
     prop_oneof![4 => cron, 4 => every, 1 => once]
 }
 
@@ -97,14 +97,10 @@ async fn disturbed(daemon: &mut Daemon, steps: &[Step]) -> Timestamp {
             Step::Pass(time) => daemon.clock.advance(*time),
             Step::Down(time) => daemon.restart_after(*time).await,
             Step::FaultyStart(fault) => {
-                daemon
-                    .host
-                    .change(|world| world.fire_faults.push_back(Some(fault.clone())));
+                daemon.host.change(|world| world.fire_faults.push_back(Some(fault.clone())));
             }
             Step::FaultySave(fault) => {
-                daemon
-                    .host
-                    .change(|world| world.save_faults.push_back(Some(fault.clone())));
+                daemon.host.change(|world| world.save_faults.push_back(Some(fault.clone())));
             }
         }
         settle(daemon).await;
@@ -155,21 +151,12 @@ proptest! {
 
 #[tokio::test]
 async fn at_each_crash_point_of_a_start_the_occurrence_gets_exactly_one_run() {
-    for fault in [
-        Fault::Lost,
-        Fault::Unacknowledged,
-        Fault::CrashBefore,
-        Fault::CrashAfter,
-    ] {
+    for fault in [Fault::Lost, Fault::Unacknowledged, Fault::CrashBefore, Fault::CrashAfter] {
         for overlap in [Overlap::Skip, Overlap::Queue, Overlap::Replace] {
             let mut daemon = Daemon::start("2026-01-01T00:00:00Z");
             let trigger = daemon.hourly();
-            daemon
-                .add_with("hourly", trigger, Missed::Once, overlap)
-                .await;
-            daemon
-                .host
-                .change(|world| world.fire_faults.push_back(Some(fault.clone())));
+            daemon.add_with("hourly", trigger, Missed::Once, overlap).await;
+            daemon.host.change(|world| world.fire_faults.push_back(Some(fault.clone())));
             daemon.clock.advance(HOUR);
             settle(&mut daemon).await;
             daemon.clock.advance(MINUTE);
@@ -181,14 +168,8 @@ async fn at_each_crash_point_of_a_start_the_occurrence_gets_exactly_one_run() {
             assert_eq!(daemon.fired(), ["01 01:00"], "{fault:?} {overlap:?}");
             let stored = daemon.host.stored_schedule("hourly");
             assert_eq!((stored.pending, stored.last_error), (None, None));
-            assert_eq!(
-                (stored.counts.fired, stored.counts.skipped),
-                (1, 0),
-                "{fault:?} {overlap:?}"
-            );
-            daemon
-                .host
-                .look(|world| assert_eq!(world.runs[0].cancel_reason, None));
+            assert_eq!((stored.counts.fired, stored.counts.skipped), (1, 0), "{fault:?} {overlap:?}");
+            daemon.host.look(|world| assert_eq!(world.runs[0].cancel_reason, None));
         }
     }
 }

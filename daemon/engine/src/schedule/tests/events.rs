@@ -3,10 +3,7 @@
 use super::*;
 
 fn on_run(filter: Value) -> Trigger {
-    Trigger::Event {
-        kind: "run.finished".to_owned(),
-        filter,
-    }
+    Trigger::Event { kind: "run.finished".to_owned(), filter }
 }
 
 /// A run that a person started has ended.
@@ -23,15 +20,9 @@ fn ended(outcome: RunOutcome) -> EventView {
 #[tokio::test]
 async fn a_schedule_fires_for_each_event_that_matches() {
     let daemon = Daemon::start("2026-01-01T00:00:00Z");
-    let added = daemon
-        .add("rescue", on_run(json!({"outcomes": ["failed"]})))
-        .await;
+    let added = daemon.add("rescue", on_run(json!({"outcomes": ["failed"]}))).await;
     assert_eq!(added.next_at, None);
-    for outcome in [
-        RunOutcome::Failed,
-        RunOutcome::Succeeded,
-        RunOutcome::Failed,
-    ] {
+    for outcome in [RunOutcome::Failed, RunOutcome::Succeeded, RunOutcome::Failed] {
         daemon.host.emit(ended(outcome));
     }
     daemon.settle().await;
@@ -76,20 +67,14 @@ async fn a_schedule_does_not_answer_the_end_of_its_own_run() {
 #[tokio::test]
 async fn schedules_do_not_set_each_other_off_in_a_circle() {
     let daemon = Daemon::start("2026-01-01T00:00:00Z");
-    let ping = daemon
-        .add("ping", on_run(json!({"schedule": "pong"})))
-        .await;
-    let pong = daemon
-        .add("pong", on_run(json!({"schedule": "ping"})))
-        .await;
+    let ping = daemon.add("ping", on_run(json!({"schedule": "pong"}))).await;
+    let pong = daemon.add("pong", on_run(json!({"schedule": "ping"}))).await;
     let run = daemon.handle.run_now("ping", "first").await.unwrap();
     daemon.host.finish(run, RunOutcome::Succeeded);
     daemon.settle().await;
     assert_eq!(daemon.fired(), ["command first", "event 1"]);
 
-    let (run, lineage) = daemon
-        .host
-        .look(|world| (world.runs[1].id, world.runs[1].firing.lineage.clone()));
+    let (run, lineage) = daemon.host.look(|world| (world.runs[1].id, world.runs[1].firing.lineage.clone()));
     assert_eq!(lineage, [ping.id, pong.id]);
     daemon.host.finish(run, RunOutcome::Succeeded);
     daemon.settle().await;
@@ -98,12 +83,7 @@ async fn schedules_do_not_set_each_other_off_in_a_circle() {
 
 #[tokio::test]
 async fn an_event_is_answered_by_everyone_exactly_once_though_the_host_fails_in_between() {
-    for fault in [
-        Fault::Lost,
-        Fault::Unacknowledged,
-        Fault::CrashBefore,
-        Fault::CrashAfter,
-    ] {
+    for fault in [Fault::Lost, Fault::Unacknowledged, Fault::CrashBefore, Fault::CrashAfter] {
         for nth in 0..3 {
             let mut daemon = Daemon::start("2026-01-01T00:00:00Z");
             for name in ["first", "second", "third"] {
@@ -128,19 +108,14 @@ async fn an_event_is_answered_by_everyone_exactly_once_though_the_host_fails_in_
 
             let mut answers = daemon.host.look(|world| {
                 let runs = world.runs.iter();
-                runs.map(|run| (run.schedule.clone(), run.firing.request_id.clone()))
-                    .collect::<Vec<_>>()
+                runs.map(|run| (run.schedule.clone(), run.firing.request_id.clone())).collect::<Vec<_>>()
             });
             assert_eq!(answers.len(), 6, "{fault:?} {nth} {answers:?}");
             answers.sort();
             answers.dedup();
             assert_eq!(answers.len(), 6);
             for name in ["first", "second", "third"] {
-                assert_eq!(
-                    daemon.host.stored_schedule(name).counts.fired,
-                    2,
-                    "{fault:?} {nth} {name}"
-                );
+                assert_eq!(daemon.host.stored_schedule(name).counts.fired, 2, "{fault:?} {nth} {name}");
             }
         }
     }
@@ -152,11 +127,7 @@ async fn events_read_again_after_a_crash_are_not_answered_again() {
     daemon.add("rescue", on_run(Value::Null)).await;
     daemon.host.emit(ended(RunOutcome::Failed));
     daemon.settle().await;
-    assert_eq!(
-        daemon.host.look(|world| world.cursor),
-        0,
-        "the cursor lags behind"
-    );
+    assert_eq!(daemon.host.look(|world| world.cursor), 0, "the cursor lags behind");
     daemon.restart_after(MINUTE).await;
     daemon.settle().await;
     assert_eq!(daemon.fired(), ["event 1"]);
@@ -208,10 +179,7 @@ impl EventTrigger for PathChanged {
     }
 
     fn check(&self, filter: &Value) -> Result<(), String> {
-        filter["path"]
-            .as_str()
-            .map(drop)
-            .ok_or_else(|| "`path` is missing".to_owned())
+        filter["path"].as_str().map(drop).ok_or_else(|| "`path` is missing".to_owned())
     }
 
     fn matches(&self, filter: &Value, event: &EventView) -> bool {
@@ -224,21 +192,13 @@ async fn other_crates_register_triggers_of_their_own() {
     let mut kinds = EventTriggers::default();
     kinds.register(Arc::new(PathChanged));
     let daemon = Daemon::start_in(MemoryHost::new(), at("2026-01-01T00:00:00Z"), kinds);
-    let on_path = |filter| Trigger::Event {
-        kind: "path.changed".to_owned(),
-        filter,
-    };
-    let refused = daemon
-        .handle
-        .add(new_schedule("wrong", on_path(json!({}))))
-        .await;
+    let on_path = |filter| Trigger::Event { kind: "path.changed".to_owned(), filter };
+    let refused = daemon.handle.add(new_schedule("wrong", on_path(json!({})))).await;
     assert_eq!(
         refused.unwrap_err().to_string(),
         "the filter of the event trigger \"path.changed\" is not valid: `path` is missing"
     );
-    daemon
-        .add("on-todo", on_path(json!({"path": "TODO.md"})))
-        .await;
+    daemon.add("on-todo", on_path(json!({"path": "TODO.md"}))).await;
     for path in ["README.md", "TODO.md"] {
         daemon.host.emit(EventView {
             kind: "path.changed".to_owned(),

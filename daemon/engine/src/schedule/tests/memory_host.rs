@@ -69,9 +69,7 @@ pub(super) struct MemoryHost {
 
 impl MemoryHost {
     pub(super) fn new() -> Self {
-        Self {
-            world: watch::Sender::new(World::default()),
-        }
+        Self { world: watch::Sender::new(World::default()) }
     }
 
     pub(super) fn look<T>(&self, at: impl FnOnce(&World) -> T) -> T {
@@ -95,8 +93,7 @@ impl MemoryHost {
 
     /// Waits until the scheduler has answered every event and waits for more.
     pub(super) async fn events_answered(&self) {
-        self.until(|world| world.waiting_behind == Some(world.last_event()))
-            .await;
+        self.until(|world| world.waiting_behind == Some(world.last_event())).await;
     }
 
     /// What a daemon finds when it starts.
@@ -104,10 +101,7 @@ impl MemoryHost {
         self.change(|world| {
             world.crashed = false;
             let decode = |bytes: &Vec<u8>| ScheduleRecord::decode(bytes.as_slice()).unwrap();
-            Stored {
-                schedules: world.schedules.values().map(decode).collect(),
-                cursor: world.cursor,
-            }
+            Stored { schedules: world.schedules.values().map(decode).collect(), cursor: world.cursor }
         })
     }
 
@@ -140,10 +134,7 @@ impl MemoryHost {
                 labels: BTreeMap::new(),
                 schedule: Some(run.schedule.clone()),
             };
-            EventView {
-                lineage: run.firing.lineage.clone(),
-                ..run_finished(Some(facts))
-            }
+            EventView { lineage: run.firing.lineage.clone(), ..run_finished(Some(facts)) }
         });
         self.emit(event);
     }
@@ -154,11 +145,7 @@ impl MemoryHost {
         faults: fn(&mut World) -> &mut VecDeque<Option<Fault>>,
         effect: impl FnOnce(&mut World) -> T,
     ) -> Result<T, HostError> {
-        let unavailable = || {
-            Err(HostError::Unavailable(
-                "the store does not answer".to_owned(),
-            ))
-        };
+        let unavailable = || Err(HostError::Unavailable("the store does not answer".to_owned()));
         let fault = self.change(|world| faults(world).pop_front().flatten());
         match fault {
             None => Ok(self.change(effect)),
@@ -192,10 +179,7 @@ impl Host for MemoryHost {
         Box::pin(self.call(
             |world| &mut world.fire_faults,
             |world| {
-                let known = world
-                    .runs
-                    .iter()
-                    .find(|run| run.firing.request_id == firing.request_id);
+                let known = world.runs.iter().find(|run| run.firing.request_id == firing.request_id);
                 let id = known.map_or_else(Uuid::now_v7, |run| run.id);
                 if known.is_none() {
                     world.runs.push(Run {
@@ -217,10 +201,7 @@ impl Host for MemoryHost {
         schedule: &'a Schedule,
         notices: &'a [Notice],
     ) -> BoxFuture<'a, Result<(), HostError>> {
-        Box::pin(self.call(
-            |world| &mut world.save_faults,
-            |world| world.store(schedule, notices),
-        ))
+        Box::pin(self.call(|world| &mut world.save_faults, |world| world.store(schedule, notices)))
     }
 
     fn remove(&self, schedule: Uuid) -> BoxFuture<'_, Result<(), HostError>> {
@@ -231,13 +212,8 @@ impl Host for MemoryHost {
     fn active_runs_of(&self, schedule: Uuid) -> BoxFuture<'_, Result<Vec<ActiveRun>, HostError>> {
         let active = self.look(|world| {
             let runs = world.runs.iter();
-            let runs =
-                runs.filter(|run| run.active && run.firing.lineage.last() == Some(&schedule));
-            runs.map(|run| ActiveRun {
-                id: run.id,
-                request_id: run.firing.request_id.clone(),
-            })
-            .collect()
+            let runs = runs.filter(|run| run.active && run.firing.lineage.last() == Some(&schedule));
+            runs.map(|run| ActiveRun { id: run.id, request_id: run.firing.request_id.clone() }).collect()
         });
         Box::pin(async { Ok(active) })
     }
@@ -260,10 +236,7 @@ impl Host for MemoryHost {
             }
             Ok(self.look(|world| {
                 let events = world.events.iter().filter(|event| event.number > after);
-                EventBatch {
-                    events: events.cloned().collect(),
-                    up_to: world.last_event(),
-                }
+                EventBatch { events: events.cloned().collect(), up_to: world.last_event() }
             }))
         })
     }

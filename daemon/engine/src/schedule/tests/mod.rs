@@ -48,17 +48,9 @@ impl Daemon {
     fn start_in(host: MemoryHost, now: Timestamp, kinds: EventTriggers) -> Self {
         let (clock, host) = (Arc::new(FakeClock::new(now)), Arc::new(host));
         let stop = CancellationToken::new();
-        let (scheduler, handle) =
-            Scheduler::new(host.clone(), clock.clone(), kinds.clone(), host.stored());
+        let (scheduler, handle) = Scheduler::new(host.clone(), clock.clone(), kinds.clone(), host.stored());
         let task = tokio::spawn(scheduler.run(stop.clone()));
-        Self {
-            clock,
-            host,
-            kinds,
-            handle,
-            task,
-            stop,
-        }
+        Self { clock, host, kinds, handle, task, stop }
     }
 
     /// Kills the daemon, lets `down` pass, and starts it again.
@@ -66,34 +58,19 @@ impl Daemon {
         self.task.abort();
         let _ = (&mut self.task).await;
         self.clock.advance(down);
-        let (scheduler, handle) = Scheduler::new(
-            self.host.clone(),
-            self.clock.clone(),
-            self.kinds.clone(),
-            self.host.stored(),
-        );
+        let (scheduler, handle) =
+            Scheduler::new(self.host.clone(), self.clock.clone(), self.kinds.clone(), self.host.stored());
         self.handle = handle;
         self.stop = CancellationToken::new();
         self.task = tokio::spawn(scheduler.run(self.stop.clone()));
     }
 
     async fn add(&self, name: &str, trigger: Trigger) -> Schedule {
-        self.add_with(name, trigger, Missed::Once, Overlap::Queue)
-            .await
+        self.add_with(name, trigger, Missed::Once, Overlap::Queue).await
     }
 
-    async fn add_with(
-        &self,
-        name: &str,
-        trigger: Trigger,
-        missed: Missed,
-        overlap: Overlap,
-    ) -> Schedule {
-        let new = NewSchedule {
-            overlap,
-            missed,
-            ..new_schedule(name, trigger)
-        };
+    async fn add_with(&self, name: &str, trigger: Trigger, missed: Missed, overlap: Overlap) -> Schedule {
+        let new = NewSchedule { overlap, missed, ..new_schedule(name, trigger) };
         self.handle.add(new).await.unwrap()
     }
 
@@ -165,7 +142,5 @@ fn run_finished(run: Option<RunFacts>) -> EventView {
 
 /// Waits for something that comes by itself; a test that would hang fails instead.
 async fn within_deadline<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future)
-        .await
-        .unwrap()
+    tokio::time::timeout(Duration::from_secs(20), future).await.unwrap()
 }

@@ -18,10 +18,7 @@ async fn a_schedule_fires_at_each_of_its_times_and_stores_where_it_stands() {
     assert_eq!(stored, daemon.show("hourly").await);
     assert_eq!(stored.next_at, Some(at("2026-01-01T03:00:00Z")));
     assert_eq!(stored.last_at, Some(at("2026-01-01T02:00:00Z")));
-    assert_eq!(
-        stored.last_run,
-        daemon.host.look(|world| Some(world.runs[1].id))
-    );
+    assert_eq!(stored.last_run, daemon.host.look(|world| Some(world.runs[1].id)));
     assert_eq!(stored.counts.fired, 2);
     assert_eq!(stored.start, new_schedule("hourly", daemon.hourly()).start);
 }
@@ -71,12 +68,8 @@ async fn a_clock_set_back_repeats_nothing() {
 async fn a_clock_set_forwards_is_an_absence_like_any_other() {
     let daemon = Daemon::start("2026-01-01T00:00:00Z");
     let (all, skip) = (Missed::All, Missed::Skip);
-    daemon
-        .add_with("all", daemon.hourly(), all, Overlap::Queue)
-        .await;
-    daemon
-        .add_with("skip", daemon.hourly(), skip, Overlap::Queue)
-        .await;
+    daemon.add_with("all", daemon.hourly(), all, Overlap::Queue).await;
+    daemon.add_with("skip", daemon.hourly(), skip, Overlap::Queue).await;
     daemon.advance(HOUR * 3 + MINUTE * 30).await;
     assert_eq!(daemon.fired(), ["01 01:00", "01 02:00", "01 03:00"]);
     assert_eq!(daemon.show("skip").await.counts.missed, 3);
@@ -85,9 +78,7 @@ async fn a_clock_set_forwards_is_an_absence_like_any_other() {
 async fn fired_after_downtime(missed: Missed) -> Daemon {
     let mut daemon = Daemon::start("2026-01-01T00:00:00Z");
     let trigger = daemon.hourly();
-    daemon
-        .add_with("hourly", trigger, missed, Overlap::Queue)
-        .await;
+    daemon.add_with("hourly", trigger, missed, Overlap::Queue).await;
     daemon.restart_after(HOUR * 3 + MINUTE * 30).await;
     daemon.settle().await;
     daemon.advance(MINUTE * 30).await;
@@ -95,11 +86,7 @@ async fn fired_after_downtime(missed: Missed) -> Daemon {
 }
 
 fn missed(count: u64) -> Notice {
-    Notice::Missed(policy::Dropped {
-        count,
-        exact: true,
-        first: at("2026-01-01T01:00:00Z"),
-    })
+    Notice::Missed(policy::Dropped { count, exact: true, first: at("2026-01-01T01:00:00Z") })
 }
 
 #[tokio::test]
@@ -113,10 +100,7 @@ async fn after_downtime_once_makes_up_with_one_run() {
 #[tokio::test]
 async fn after_downtime_all_makes_up_for_each_in_order() {
     let daemon = fired_after_downtime(Missed::All).await;
-    assert_eq!(
-        daemon.fired(),
-        ["01 01:00", "01 02:00", "01 03:00", "01 04:00"]
-    );
+    assert_eq!(daemon.fired(), ["01 01:00", "01 02:00", "01 03:00", "01 04:00"]);
     assert_eq!(daemon.notices(), []);
 }
 
@@ -129,9 +113,7 @@ async fn after_downtime_skip_goes_on_with_the_next() {
 
 async fn two_firings(overlap: Overlap) -> Daemon {
     let daemon = Daemon::start("2026-01-01T00:00:00Z");
-    daemon
-        .add_with("hourly", daemon.hourly(), Missed::Once, overlap)
-        .await;
+    daemon.add_with("hourly", daemon.hourly(), Missed::Once, overlap).await;
     daemon.advance(HOUR).await;
     daemon.advance(HOUR).await;
     daemon
@@ -145,18 +127,14 @@ fn first_run(daemon: &Daemon) -> Uuid {
 async fn overlap_skip_drops_the_firing_and_tells_it() {
     let daemon = two_firings(Overlap::Skip).await;
     assert_eq!(daemon.fired(), ["01 01:00"]);
-    let skipped = Notice::Skipped {
-        cause: Cause::Time(at("2026-01-01T02:00:00Z")),
-        active: first_run(&daemon),
-    };
+    let skipped =
+        Notice::Skipped { cause: Cause::Time(at("2026-01-01T02:00:00Z")), active: first_run(&daemon) };
     assert_eq!(daemon.notices(), [skipped]);
     let stored = daemon.host.stored_schedule("hourly");
     assert_eq!(stored.counts.skipped, 1);
     assert_eq!(daemon.show("hourly").await, stored);
 
-    daemon
-        .host
-        .finish(first_run(&daemon), RunOutcome::Succeeded);
+    daemon.host.finish(first_run(&daemon), RunOutcome::Succeeded);
     daemon.advance(HOUR).await;
     assert_eq!(daemon.fired(), ["01 01:00", "01 03:00"]);
 }
@@ -167,10 +145,7 @@ async fn overlap_queue_lines_runs_up_one_behind_the_other() {
     daemon.advance(HOUR).await;
     daemon.host.look(|world| {
         let after: Vec<_> = world.runs.iter().map(|run| run.firing.after).collect();
-        assert_eq!(
-            after,
-            [None, Some(world.runs[0].id), Some(world.runs[1].id)]
-        );
+        assert_eq!(after, [None, Some(world.runs[0].id), Some(world.runs[1].id)]);
         assert!(world.runs.iter().all(|run| run.cancel_reason.is_none()));
     });
 }
@@ -191,18 +166,13 @@ async fn a_failed_start_is_stored_told_once_and_tried_again_until_it_succeeds() 
     let daemon = Daemon::start("2026-01-01T00:00:00Z");
     daemon.add("hourly", daemon.hourly()).await;
     daemon.host.change(|world| {
-        world
-            .fire_faults
-            .extend([Some(Fault::Lost), Some(Fault::Lost)]);
+        world.fire_faults.extend([Some(Fault::Lost), Some(Fault::Lost)]);
     });
     daemon.advance(HOUR).await;
 
     let stored = daemon.host.stored_schedule("hourly");
     assert_eq!(stored.pending, Some(at("2026-01-01T01:00:00Z")));
-    assert_eq!(
-        stored.last_error.as_deref(),
-        Some("the store does not answer")
-    );
+    assert_eq!(stored.last_error.as_deref(), Some("the store does not answer"));
     let failed = Notice::Failed {
         cause: Cause::Time(at("2026-01-01T01:00:00Z")),
         problem: "the store does not answer".to_owned(),
@@ -226,12 +196,8 @@ async fn a_failed_start_is_stored_told_once_and_tried_again_until_it_succeeds() 
 async fn the_very_occurrence_that_failed_is_tried_again_though_later_ones_have_come() {
     let mut daemon = Daemon::start("2026-01-01T00:00:00Z");
     let trigger = daemon.hourly();
-    daemon
-        .add_with("hourly", trigger, Missed::Skip, Overlap::Queue)
-        .await;
-    daemon
-        .host
-        .change(|world| world.fire_faults.push_back(Some(Fault::Lost)));
+    daemon.add_with("hourly", trigger, Missed::Skip, Overlap::Queue).await;
+    daemon.host.change(|world| world.fire_faults.push_back(Some(Fault::Lost)));
     daemon.advance(HOUR).await;
     daemon.restart_after(HOUR * 2).await;
     daemon.settle().await;
@@ -243,9 +209,7 @@ async fn a_pause_after_a_failure_ends_when_the_clock_is_set_back() {
     let mut daemon = Daemon::start("2026-01-01T00:00:00Z");
     let trigger = daemon.hourly();
     daemon.add("hourly", trigger).await;
-    daemon
-        .host
-        .change(|world| world.fire_faults.push_back(Some(Fault::Lost)));
+    daemon.host.change(|world| world.fire_faults.push_back(Some(Fault::Lost)));
     daemon.advance(HOUR).await;
     daemon.clock.advance(-HOUR * 24);
     // Whatever makes the scheduler look at the clock again, it does not wait for a day.
@@ -261,9 +225,7 @@ async fn a_pause_after_a_failure_ends_when_the_clock_is_set_back() {
 async fn a_refused_start_is_told_and_the_schedule_goes_on() {
     let daemon = Daemon::start("2026-01-01T00:00:00Z");
     daemon.add("hourly", daemon.hourly()).await;
-    daemon
-        .host
-        .change(|world| world.fire_faults.push_back(Some(Fault::Refused)));
+    daemon.host.change(|world| world.fire_faults.push_back(Some(Fault::Refused)));
     daemon.advance(HOUR).await;
     let refused = Notice::Refused {
         cause: Cause::Time(at("2026-01-01T01:00:00Z")),
@@ -284,12 +246,8 @@ async fn a_refused_start_is_told_and_the_schedule_goes_on() {
 async fn missed_occurrences_are_told_even_if_storing_that_fails_at_first() {
     let mut daemon = Daemon::start("2026-01-01T00:00:00Z");
     let trigger = daemon.hourly();
-    daemon
-        .add_with("hourly", trigger, Missed::Skip, Overlap::Queue)
-        .await;
-    daemon
-        .host
-        .change(|world| world.save_faults.push_back(Some(Fault::Lost)));
+    daemon.add_with("hourly", trigger, Missed::Skip, Overlap::Queue).await;
+    daemon.host.change(|world| world.save_faults.push_back(Some(Fault::Lost)));
     daemon.restart_after(HOUR * 3 + MINUTE * 30).await;
     daemon.settle().await;
     assert_eq!(daemon.notices(), []);

@@ -23,15 +23,9 @@ const FIELDS: [(&str, &str); 6] = [
     ("second", "0-59"),
     ("minute", "0-59"),
     ("hour", "0-23"),
-    (
-        "day of month",
-        "1-31, L for the last, 15W for the weekday nearest",
-    ),
+    ("day of month", "1-31, L for the last, 15W for the weekday nearest"),
     ("month", "1-12 or JAN-DEC"),
-    (
-        "day of week",
-        "0-7 or SUN-SAT (0 and 7 are Sunday), 5L for the last, 5#2 for the second",
-    ),
+    ("day of week", "0-7 or SUN-SAT (0 and 7 are Sunday), 5L for the last, 5#2 for the second"),
 ];
 
 /// A cron expression in a time zone.
@@ -68,11 +62,7 @@ impl Cron {
     /// Reads `expression`, to be understood in `time_zone` (an IANA name such as `Europe/Berlin`).
     pub fn new(expression: &str, time_zone: &str) -> Result<Self, TriggerError> {
         let pattern = Box::new(parse(expression)?);
-        Ok(Self {
-            expression: expression.trim().to_owned(),
-            time_zone: find_time_zone(time_zone)?,
-            pattern,
-        })
+        Ok(Self { expression: expression.trim().to_owned(), time_zone: find_time_zone(time_zone)?, pattern })
     }
 
     /// The expression as it was given.
@@ -88,11 +78,7 @@ impl Cron {
 
     /// See [`Trigger::next_after`](super::Trigger::next_after).
     pub(super) fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
-        if self.runs_every_hour() {
-            self.next_instant(after)
-        } else {
-            self.next_time_of_day(after)
-        }
+        if self.runs_every_hour() { self.next_instant(after) } else { self.next_time_of_day(after) }
     }
 
     fn runs_every_hour(&self) -> bool {
@@ -135,9 +121,7 @@ impl Cron {
                 let change = self.time_zone.following(before_the_gap).next()?;
                 Some(change.timestamp())
             }
-            AmbiguousOffset::Unambiguous { .. } | AmbiguousOffset::Fold { .. } => {
-                ambiguous.earlier().ok()
-            }
+            AmbiguousOffset::Unambiguous { .. } | AmbiguousOffset::Fold { .. } => ambiguous.earlier().ok(),
         }
     }
 }
@@ -151,10 +135,7 @@ fn parse(expression: &str) -> Result<croner::Cron, TriggerError> {
         5 => 1,
         6 => 0,
         found => {
-            return Err(TriggerError::CronFieldCount {
-                expression: given.to_owned(),
-                found,
-            });
+            return Err(TriggerError::CronFieldCount { expression: given.to_owned(), found });
         }
     };
     for (position, (field, (name, takes))) in fields.iter().zip(&FIELDS[first..]).enumerate() {
@@ -166,27 +147,19 @@ fn parse(expression: &str) -> Result<croner::Cron, TriggerError> {
             takes,
         })?;
     }
-    let pattern =
-        parser()
-            .parse(&fields.join(" "))
-            .map_err(|error| TriggerError::CronExpression {
-                expression: given.to_owned(),
-                problem: plain(&error),
-            })?;
+    let pattern = parser().parse(&fields.join(" ")).map_err(|error| TriggerError::CronExpression {
+        expression: given.to_owned(),
+        problem: plain(&error),
+    })?;
     // No zone matters here: whether 30 February ever comes is a question to the calendar.
     match pattern.find_next_occurrence(&jiff::civil::date(2000, 1, 1).at(0, 0, 0, 0), true) {
         Ok(_) => Ok(pattern),
-        Err(_) => Err(TriggerError::CronNever {
-            expression: given.to_owned(),
-        }),
+        Err(_) => Err(TriggerError::CronNever { expression: given.to_owned() }),
     }
 }
 
 fn parser() -> CronParser {
-    CronParser::builder()
-        .seconds(Seconds::Optional)
-        .year(Year::Disallowed)
-        .build()
+    CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build()
 }
 
 fn expand_nickname(given: &str) -> Result<&str, TriggerError> {
@@ -225,7 +198,5 @@ fn plain(error: &croner::errors::CronError) -> String {
     };
     let text = text.trim_end_matches('.');
     let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| {
-        first.to_lowercase().chain(letters).collect()
-    })
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }

@@ -37,11 +37,7 @@ impl Every {
         if jitter.is_negative() || jitter > interval {
             return Err(TriggerError::JitterOutOfRange { jitter, interval });
         }
-        Ok(Self {
-            interval,
-            jitter,
-            anchor,
-        })
+        Ok(Self { interval, jitter, anchor })
     }
 
     /// The time from one occurrence to the next.
@@ -65,10 +61,7 @@ impl Every {
         // The occurrence whose interval `after` lies in: its jitter may still carry it past
         // `after`, and if not, the one behind it is certainly later.
         let current = elapsed.div_euclid(self.interval.as_nanos()).max(0);
-        [current, current + 1]
-            .into_iter()
-            .filter_map(|number| self.due(id, number))
-            .find(|due| *due > after)
+        [current, current + 1].into_iter().filter_map(|number| self.due(id, number)).find(|due| *due > after)
     }
 
     /// When occurrence `number` is due; `None` beyond the end of the calendar.
@@ -111,40 +104,28 @@ mod tests {
     }
 
     fn times(every: &Every, id: Uuid, after: Timestamp, count: usize) -> Vec<Timestamp> {
-        std::iter::successors(every.next_after(id, after), |time| {
-            every.next_after(id, *time)
-        })
-        .take(count)
-        .collect()
+        std::iter::successors(every.next_after(id, after), |time| every.next_after(id, *time))
+            .take(count)
+            .collect()
     }
 
     #[test]
     fn the_phase_hangs_on_the_anchor_and_not_on_the_time_of_asking() {
-        let every = Every::new(
-            SignedDuration::from_mins(10),
-            SignedDuration::ZERO,
-            at("2026-01-01T00:03:00Z"),
-        )
-        .unwrap();
+        let every =
+            Every::new(SignedDuration::from_mins(10), SignedDuration::ZERO, at("2026-01-01T00:03:00Z"))
+                .unwrap();
         assert_eq!(
             times(&every, ID, at("2026-01-01T00:15:59Z"), 2),
             [at("2026-01-01T00:23:00Z"), at("2026-01-01T00:33:00Z")]
         );
-        assert_eq!(
-            every.next_after(ID, at("2026-01-01T00:23:00Z")),
-            Some(at("2026-01-01T00:33:00Z"))
-        );
+        assert_eq!(every.next_after(ID, at("2026-01-01T00:23:00Z")), Some(at("2026-01-01T00:33:00Z")));
     }
 
     #[test]
     fn an_anchor_in_the_future_is_the_first_occurrence() {
         let anchor = at("2026-01-02T00:00:00Z");
-        let every =
-            Every::new(SignedDuration::from_mins(10), SignedDuration::ZERO, anchor).unwrap();
-        assert_eq!(
-            every.next_after(ID, at("2026-01-01T00:00:00Z")),
-            Some(anchor)
-        );
+        let every = Every::new(SignedDuration::from_mins(10), SignedDuration::ZERO, anchor).unwrap();
+        assert_eq!(every.next_after(ID, at("2026-01-01T00:00:00Z")), Some(anchor));
     }
 
     #[test]
@@ -177,11 +158,7 @@ mod tests {
     fn intervals_and_jitters_out_of_range_are_refused() {
         let anchor = at("2026-01-01T00:00:00Z");
         let second = SignedDuration::from_secs(1);
-        let refusal = |interval, jitter| {
-            Every::new(interval, jitter, anchor)
-                .unwrap_err()
-                .to_string()
-        };
+        let refusal = |interval, jitter| Every::new(interval, jitter, anchor).unwrap_err().to_string();
         assert_eq!(
             refusal(SignedDuration::from_millis(999), SignedDuration::ZERO),
             "an interval of 999ms is too short; the shortest is 1s"

@@ -67,9 +67,7 @@ pub enum TriggerError {
         found: usize,
     },
     /// One field says something impossible.
-    #[error(
-        "field {position} ({name}) of the cron expression is {text:?}: {problem}; it takes {takes}"
-    )]
+    #[error("field {position} ({name}) of the cron expression is {text:?}: {problem}; it takes {takes}")]
     CronField {
         /// The field's place, counted from 1.
         position: usize,
@@ -175,19 +173,17 @@ pub fn parse_duration(text: &str) -> Result<SignedDuration, TriggerError> {
         problem: problem.to_string(),
     };
     let span: jiff::Span = text.trim().parse().map_err(|error| unreadable(&error))?;
-    span.to_duration(SpanRelativeTo::days_are_24_hours())
-        .map_err(|error| unreadable(&error))
+    span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|error| unreadable(&error))
 }
 
 /// Finds a time zone by its IANA name, whatever its case.
 fn find_time_zone(name: &str) -> Result<TimeZone, TriggerError> {
     let zone = jiff::tz::db().get(name).ok();
     // A zone without a name could not be stored.
-    zone.filter(|zone| zone.iana_name().is_some())
-        .ok_or_else(|| TriggerError::UnknownTimeZone {
-            given: name.to_owned(),
-            near: similar_time_zones(name),
-        })
+    zone.filter(|zone| zone.iana_name().is_some()).ok_or_else(|| TriggerError::UnknownTimeZone {
+        given: name.to_owned(),
+        near: similar_time_zones(name),
+    })
 }
 
 /// Up to five zones whose name, or whose city, is like `name`.
@@ -202,8 +198,7 @@ fn similar_time_zones(name: &str) -> Vec<String> {
         .map(|zone| {
             let lower = zone.to_lowercase();
             let city = lower.rsplit('/').next().unwrap_or(&lower);
-            let score =
-                strsim::jaro_winkler(&wanted, &lower).max(strsim::jaro_winkler(&wanted, city));
+            let score = strsim::jaro_winkler(&wanted, &lower).max(strsim::jaro_winkler(&wanted, city));
             (score, zone)
         })
         .filter(|(score, _)| *score >= ALIKE)

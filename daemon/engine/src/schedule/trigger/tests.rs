@@ -17,11 +17,7 @@ fn wall_times(expression: &str, zone: &str, after: &str, count: usize) -> Vec<St
     let next = |time| trigger.next_after(Uuid::nil(), time);
     std::iter::successors(next(at(after)), |time| next(*time))
         .take(count)
-        .map(|time| {
-            time.to_zoned(zone.clone())
-                .strftime("%d %H:%M:%S %:z")
-                .to_string()
-        })
+        .map(|time| time.to_zoned(zone.clone()).strftime("%d %H:%M:%S %:z").to_string())
         .collect()
 }
 
@@ -36,11 +32,7 @@ fn refusal(expression: &str) -> String {
 fn a_time_in_the_gap_comes_once_at_the_first_instant_after_it() {
     assert_eq!(
         wall_times("30 2 * * *", "Europe/Berlin", "2026-03-27T12:00:00Z", 3),
-        [
-            "28 02:30:00 +01:00",
-            "29 03:00:00 +02:00",
-            "30 02:30:00 +02:00"
-        ]
+        ["28 02:30:00 +01:00", "29 03:00:00 +02:00", "30 02:30:00 +02:00"]
     );
 }
 
@@ -48,12 +40,7 @@ fn a_time_in_the_gap_comes_once_at_the_first_instant_after_it() {
 fn several_times_in_the_gap_and_one_at_its_end_come_together_once() {
     assert_eq!(
         wall_times("*/20 2,3 * * *", "Europe/Berlin", "2026-03-29T00:00:00Z", 4),
-        [
-            "29 03:00:00 +02:00",
-            "29 03:20:00 +02:00",
-            "29 03:40:00 +02:00",
-            "30 02:00:00 +02:00"
-        ]
+        ["29 03:00:00 +02:00", "29 03:20:00 +02:00", "29 03:40:00 +02:00", "30 02:00:00 +02:00"]
     );
 }
 
@@ -82,11 +69,7 @@ fn a_schedule_for_every_hour_follows_the_time_that_passes() {
     );
     assert_eq!(
         wall_times("30 * * * *", "Europe/Berlin", "2026-10-25T00:00:00Z", 3),
-        [
-            "25 02:30:00 +02:00",
-            "25 02:30:00 +01:00",
-            "25 03:30:00 +01:00"
-        ]
+        ["25 02:30:00 +02:00", "25 02:30:00 +01:00", "25 03:30:00 +01:00"]
     );
 }
 
@@ -106,30 +89,15 @@ fn new_york_changes_on_its_own_days() {
 fn lord_howe_changes_by_half_an_hour() {
     // From 02:00 to 02:30 on 4 October 2026, from 02:00 back to 01:30 on 5 April 2026.
     assert_eq!(
-        wall_times(
-            "15 2 * * *",
-            "Australia/Lord_Howe",
-            "2026-10-03T00:00:00Z",
-            2
-        ),
+        wall_times("15 2 * * *", "Australia/Lord_Howe", "2026-10-03T00:00:00Z", 2),
         ["04 02:30:00 +11:00", "05 02:15:00 +11:00"]
     );
     assert_eq!(
-        wall_times(
-            "45 1 * * *",
-            "Australia/Lord_Howe",
-            "2026-04-04T00:00:00Z",
-            2
-        ),
+        wall_times("45 1 * * *", "Australia/Lord_Howe", "2026-04-04T00:00:00Z", 2),
         ["05 01:45:00 +11:00", "06 01:45:00 +10:30"]
     );
     assert_eq!(
-        wall_times(
-            "*/15 * * * *",
-            "Australia/Lord_Howe",
-            "2026-04-04T14:29:00Z",
-            5
-        ),
+        wall_times("*/15 * * * *", "Australia/Lord_Howe", "2026-04-04T14:29:00Z", 5),
         [
             "05 01:30:00 +11:00",
             "05 01:45:00 +11:00",
@@ -144,10 +112,7 @@ fn lord_howe_changes_by_half_an_hour() {
 fn a_zone_without_daylight_saving_has_the_same_times_all_year() {
     for start in ["2026-03-28T18:00:00Z", "2026-10-24T18:00:00Z"] {
         let times = wall_times("30 2 * * *", "Asia/Kolkata", start, 30);
-        assert!(
-            times.iter().all(|time| time.ends_with("02:30:00 +05:30")),
-            "{times:?}"
-        );
+        assert!(times.iter().all(|time| time.ends_with("02:30:00 +05:30")), "{times:?}");
     }
 }
 
@@ -164,38 +129,19 @@ fn a_day_that_is_skipped_comes_at_the_start_of_the_next() {
     // Samoa had no 30 December 2011.
     assert_eq!(
         wall_times("0 12 * * *", "Pacific/Apia", "2011-12-29T12:00:00Z", 3),
-        [
-            "29 12:00:00 -10:00",
-            "31 00:00:00 +14:00",
-            "31 12:00:00 +14:00"
-        ]
+        ["29 12:00:00 -10:00", "31 00:00:00 +14:00", "31 12:00:00 +14:00"]
     );
 }
 
 #[test]
 fn nicknames_seconds_names_and_both_day_fields_are_understood() {
     let first = |expression| wall_times(expression, "UTC", "2026-01-01T00:00:00Z", 2);
-    assert_eq!(
-        first("@hourly"),
-        ["01 01:00:00 +00:00", "01 02:00:00 +00:00"]
-    );
-    assert_eq!(
-        first("@Daily"),
-        ["02 00:00:00 +00:00", "03 00:00:00 +00:00"]
-    );
-    assert_eq!(
-        first("*/30 * * * * *"),
-        ["01 00:00:30 +00:00", "01 00:01:00 +00:00"]
-    );
-    assert_eq!(
-        first("0 9 * JAN MON"),
-        ["05 09:00:00 +00:00", "12 09:00:00 +00:00"]
-    );
+    assert_eq!(first("@hourly"), ["01 01:00:00 +00:00", "01 02:00:00 +00:00"]);
+    assert_eq!(first("@Daily"), ["02 00:00:00 +00:00", "03 00:00:00 +00:00"]);
+    assert_eq!(first("*/30 * * * * *"), ["01 00:00:30 +00:00", "01 00:01:00 +00:00"]);
+    assert_eq!(first("0 9 * JAN MON"), ["05 09:00:00 +00:00", "12 09:00:00 +00:00"]);
     // The 4th or a Saturday, whichever comes.
-    assert_eq!(
-        first("0 0 4 * 6"),
-        ["03 00:00:00 +00:00", "04 00:00:00 +00:00"]
-    );
+    assert_eq!(first("0 0 4 * 6"), ["03 00:00:00 +00:00", "04 00:00:00 +00:00"]);
 }
 
 #[test]
@@ -205,9 +151,7 @@ fn a_wrong_expression_is_told_by_field() {
         "field 2 (hour) of the cron expression is \"25\": number out of bounds; it takes 0-23"
     );
     assert!(refusal("61 0 0 * * *").starts_with("field 1 (second) of"));
-    assert!(
-        refusal("0 0 * FOO *").starts_with("field 4 (month) of the cron expression is \"FOO\": ")
-    );
+    assert!(refusal("0 0 * FOO *").starts_with("field 4 (month) of the cron expression is \"FOO\": "));
     assert!(refusal("0 0 32 * *").starts_with("field 3 (day of month) of"));
     assert!(refusal("0 0 * * 1-9").starts_with("field 5 (day of week) of"));
     assert!(refusal("* * * *").contains("has 4 fields; it takes five"));
@@ -218,10 +162,7 @@ fn a_wrong_expression_is_told_by_field() {
         "\"@reboot\" is not known; the nicknames are @yearly, @annually, @monthly, @weekly, @daily, \
          @midnight, @hourly"
     );
-    assert_eq!(
-        refusal("0 0 30 2 *"),
-        "the cron expression \"0 0 30 2 *\" never comes true"
-    );
+    assert_eq!(refusal("0 0 30 2 *"), "the cron expression \"0 0 30 2 *\" never comes true");
 }
 
 #[test]
@@ -234,37 +175,21 @@ fn an_unknown_time_zone_is_answered_with_names_like_it() {
     assert_eq!(near("berlin")[0], "Europe/Berlin");
     assert_eq!(near("new york")[0], "America/New_York");
     assert!(near("+02:00").is_empty());
-    assert_eq!(
-        Cron::new("@daily", "europe/berlin").unwrap().time_zone(),
-        "Europe/Berlin"
-    );
+    assert_eq!(Cron::new("@daily", "europe/berlin").unwrap().time_zone(), "Europe/Berlin");
 }
 
 #[test]
 fn a_single_time_comes_once() {
     let time = at("2026-05-01T00:00:00Z");
     let trigger = Trigger::At(time);
-    assert_eq!(
-        trigger.next_after(Uuid::nil(), at("2026-04-01T00:00:00Z")),
-        Some(time)
-    );
+    assert_eq!(trigger.next_after(Uuid::nil(), at("2026-04-01T00:00:00Z")), Some(time));
     assert_eq!(trigger.next_after(Uuid::nil(), time), None);
 }
 
 #[test]
 fn durations_are_read_as_people_write_them() {
-    for (text, seconds) in [
-        ("90s", 90),
-        ("15m", 900),
-        ("1h30m", 5400),
-        ("2d", 172_800),
-        ("1h 5s", 3605),
-    ] {
-        assert_eq!(
-            parse_duration(text).unwrap(),
-            SignedDuration::from_secs(seconds),
-            "{text}"
-        );
+    for (text, seconds) in [("90s", 90), ("15m", 900), ("1h30m", 5400), ("2d", 172_800), ("1h 5s", 3605)] {
+        assert_eq!(parse_duration(text).unwrap(), SignedDuration::from_secs(seconds), "{text}");
     }
     for text in ["", "5", "soon", "1month"] {
         assert!(parse_duration(text).is_err(), "{text}");
@@ -308,10 +233,9 @@ fn any_time() -> impl Strategy<Value = Timestamp> {
         "2026-11-01T06:00:00Z",
     ]);
     let hours = -10_800_000_000i64..10_800_000_000; // three, in microseconds
-    let near = (changes, hours)
-        .prop_map(|(change, micros)| at(change) + SignedDuration::from_micros(micros));
-    let anywhere = (1_300_000_000..1_790_000_000i64)
-        .prop_map(|second| Timestamp::from_second(second).unwrap());
+    let near = (changes, hours).prop_map(|(change, micros)| at(change) + SignedDuration::from_micros(micros));
+    let anywhere =
+        (1_300_000_000..1_790_000_000i64).prop_map(|second| Timestamp::from_second(second).unwrap());
     prop_oneof![3 => near, 1 => anywhere]
 }
 

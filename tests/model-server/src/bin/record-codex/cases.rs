@@ -125,18 +125,12 @@ impl Case {
     }
 
     const fn in_tool(mut self, signal: Signal) -> Self {
-        self.interrupt = Some(Interrupt {
-            signal,
-            when_printed: IN_TOOL,
-        });
+        self.interrupt = Some(Interrupt { signal, when_printed: IN_TOOL });
         self
     }
 
     const fn in_stream(mut self, signal: Signal) -> Self {
-        self.interrupt = Some(Interrupt {
-            signal,
-            when_printed: "turn.started",
-        });
+        self.interrupt = Some(Interrupt { signal, when_printed: "turn.started" });
         self
     }
 
@@ -149,37 +143,19 @@ impl Case {
 /// What is printed when a command has begun.
 pub(crate) const IN_TOOL: &str = r#""type":"command_execution""#;
 
-const NOBODY_LISTENS: &[&str] = &[
-    "-c",
-    r#"model_providers.spindle-test.base_url="http://127.0.0.1:9/v1""#,
-];
-const NOBODY_LISTENS_FOR_EVER: &[&str] = &[
-    NOBODY_LISTENS[0],
-    NOBODY_LISTENS[1],
-    "--enable",
-    "unbounded_connection_retries",
-];
+const NOBODY_LISTENS: &[&str] = &["-c", r#"model_providers.spindle-test.base_url="http://127.0.0.1:9/v1""#];
+const NOBODY_LISTENS_FOR_EVER: &[&str] =
+    &[NOBODY_LISTENS[0], NOBODY_LISTENS[1], "--enable", "unbounded_connection_retries"];
 const RESUME: &[&str] = &["resume", "{thread}"];
 const FIRST: &str = "mock:message text='first turn'";
 const SECOND: &str = "mock:message text='second turn'";
-const MCP_CALL: &str =
-    r#"mock:tool name=mcp__echo__say args='{"text":"hello"}' text='the tool answered'"#;
+const MCP_CALL: &str = r#"mock:tool name=mcp__echo__say args='{"text":"hello"}' text='the tool answered'"#;
 const MCP_CALL_TO_APPROVE: &str =
     r#"mock:tool name=mcp__echo__shout args='{"text":"hello"}' text='the tool did not answer'"#;
-const MCP_SERVER: &[&str] = &[
-    "-c",
-    r#"mcp_servers.echo.command="{mcp-server}""#,
-    "-c",
-    r#"mcp_servers.echo.args=["--mcp-server"]"#,
-];
-const MCP_SERVER_IN_CODE_MODE: &[&str] = &[
-    MCP_SERVER[0],
-    MCP_SERVER[1],
-    MCP_SERVER[2],
-    MCP_SERVER[3],
-    "-m",
-    "gpt-6.1-sol",
-];
+const MCP_SERVER: &[&str] =
+    &["-c", r#"mcp_servers.echo.command="{mcp-server}""#, "-c", r#"mcp_servers.echo.args=["--mcp-server"]"#];
+const MCP_SERVER_IN_CODE_MODE: &[&str] =
+    &[MCP_SERVER[0], MCP_SERVER[1], MCP_SERVER[2], MCP_SERVER[3], "-m", "gpt-6.1-sol"];
 // Short enough that what outlives a killed CLI is gone soon after.
 const SLEEP: &str = "mock:sleep secs=12";
 
@@ -190,14 +166,8 @@ const BACKGROUND: &str = "mock:background secs=12 text='did not wait for it'";
 pub(crate) const CASES: &[Case] = &[
     // What a turn is made of.
     Case::new("message", "mock:message"),
-    Case::new(
-        "shell",
-        "mock:shell cmd='echo hello; ls' think='**Looking around**' text='it worked'",
-    ),
-    Case::new(
-        "shell-fails",
-        "mock:shell cmd='echo oops >&2; exit 3' text='it failed'",
-    ),
+    Case::new("shell", "mock:shell cmd='echo hello; ls' think='**Looking around**' text='it worked'"),
+    Case::new("shell-fails", "mock:shell cmd='echo oops >&2; exit 3' text='it failed'"),
     Case::new("multi", "mock:multi n=2"),
     Case::new("parallel", "mock:parallel n=2"),
     Case::new("patch", "mock:patch file=new.txt"),
@@ -207,36 +177,18 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("unknown-model", "mock:message").with(&["-m", "no-such-model"]),
     Case::new("background-command", BACKGROUND).only(Release::Current),
     Case::new("command-timeout", BACKGROUND).only(Release::Oldest),
-    Case::new(
-        "refused-command",
-        "mock:shell cmd='rm -f nothing' text='refused'",
-    )
-    .only(Release::Current),
-    Case::new(
-        "escalate",
-        "mock:escalate text='asked to leave the sandbox'",
-    ),
-    Case::new(
-        "code-mode-shell",
-        "mock:shell cmd='echo from code mode' text='it worked'",
-    )
-    .with(&["-m", "gpt-6.1-sol"])
-    .only(Release::Current),
-    Case::new("code-mode-parallel", "mock:parallel n=2")
+    Case::new("refused-command", "mock:shell cmd='rm -f nothing' text='refused'").only(Release::Current),
+    Case::new("escalate", "mock:escalate text='asked to leave the sandbox'"),
+    Case::new("code-mode-shell", "mock:shell cmd='echo from code mode' text='it worked'")
         .with(&["-m", "gpt-6.1-sol"])
         .only(Release::Current),
-    Case::new("mcp-tool-call", MCP_CALL)
-        .with(MCP_SERVER)
-        .only(Release::Oldest),
-    Case::new("code-mode-mcp-tool-call", MCP_CALL)
-        .with(MCP_SERVER_IN_CODE_MODE)
-        .only(Release::Current),
+    Case::new("code-mode-parallel", "mock:parallel n=2").with(&["-m", "gpt-6.1-sol"]).only(Release::Current),
+    Case::new("mcp-tool-call", MCP_CALL).with(MCP_SERVER).only(Release::Oldest),
+    Case::new("code-mode-mcp-tool-call", MCP_CALL).with(MCP_SERVER_IN_CODE_MODE).only(Release::Current),
     Case::new("code-mode-mcp-tool-refused", MCP_CALL_TO_APPROVE)
         .with(MCP_SERVER_IN_CODE_MODE)
         .only(Release::Current),
-    Case::new("ephemeral", "mock:message")
-        .with(&["--ephemeral"])
-        .only(Release::Current),
+    Case::new("ephemeral", "mock:message").with(&["--ephemeral"]).only(Release::Current),
     // How a turn fails.
     Case::new("http-400", "mock:http code=400"),
     Case::new("http-401", "mock:http code=401"),
@@ -252,10 +204,7 @@ pub(crate) const CASES: &[Case] = &[
         "failed-rate-limit",
         "mock:failed code=rate_limit_exceeded message='Please try again in 0.5s.'",
     ),
-    Case::new(
-        "failed-context-length",
-        "mock:failed code=context_length_exceeded",
-    ),
+    Case::new("failed-context-length", "mock:failed code=context_length_exceeded"),
     Case::new("failed-quota", "mock:failed code=insufficient_quota"),
     Case::new("stream-cut", "mock:cut"),
     Case::new("stream-cut-once", "mock:cut times=1"),
@@ -266,23 +215,14 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("empty", "mock:empty"),
     Case::new("server-down", "hello").with(NOBODY_LISTENS),
     Case {
-        interrupt: Some(Interrupt {
-            signal: Signal::SIGKILL,
-            when_printed: "waiting for network",
-        }),
-        ..Case::new("server-down-unbounded", "hello")
-            .with(NOBODY_LISTENS_FOR_EVER)
-            .only(Release::Current)
+        interrupt: Some(Interrupt { signal: Signal::SIGKILL, when_printed: "waiting for network" }),
+        ..Case::new("server-down-unbounded", "hello").with(NOBODY_LISTENS_FOR_EVER).only(Release::Current)
     },
-    Case::new("missing-api-key", "mock:message").with(&[
-        "-c",
-        r#"model_providers.spindle-test.env_key="NO_SUCH_KEY""#,
-    ]),
+    Case::new("missing-api-key", "mock:message")
+        .with(&["-c", r#"model_providers.spindle-test.env_key="NO_SUCH_KEY""#]),
     // How a run never begins.
     Case::new("usage-error", "mock:message").with(&["--no-such-flag"]),
-    Case::new("removed-flag", "mock:message")
-        .with(&["--full-auto"])
-        .only(Release::Current),
+    Case::new("removed-flag", "mock:message").with(&["--full-auto"]).only(Release::Current),
     Case::new("not-a-repository", "mock:message").at(Place::PlainDirectory),
     Case::new("broken-config", "mock:message").at(Place::BrokenConfig),
     Case::new("empty-prompt", ""),
@@ -293,37 +233,27 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("sigint-in-stream", "mock:slow secs=20").in_stream(Signal::SIGINT),
     Case::new("sigterm-in-stream", "mock:slow secs=20").in_stream(Signal::SIGTERM),
     Case::new("sigkill-in-stream", "mock:slow secs=20").in_stream(Signal::SIGKILL),
-    Case {
-        reader: Reader::LeavesAfterOneLine,
-        ..Case::new("stdout-gone", "mock:slow secs=1 chunks=2")
-    },
+    Case { reader: Reader::LeavesAfterOneLine, ..Case::new("stdout-gone", "mock:slow secs=1 chunks=2") },
     // Resuming.
-    Case::new("resume", SECOND)
-        .with(RESUME)
-        .after(FIRST, By::TheSame, End::Normal),
-    Case::new("resume-last", SECOND)
-        .with(&["resume", "--last"])
-        .after(FIRST, By::TheSame, End::Normal),
+    Case::new("resume", SECOND).with(RESUME).after(FIRST, By::TheSame, End::Normal),
+    Case::new("resume-last", SECOND).with(&["resume", "--last"]).after(FIRST, By::TheSame, End::Normal),
     Case::new("resume-after-sigint", SECOND).with(RESUME).after(
         SLEEP,
         By::TheSame,
         End::Killed(Signal::SIGINT),
     ),
-    Case::new("resume-after-sigkill", SECOND)
-        .with(RESUME)
-        .after(SLEEP, By::TheSame, End::Killed(Signal::SIGKILL)),
-    Case::new("resume-other-version", SECOND)
-        .with(RESUME)
-        .after(FIRST, By::TheOther, End::Normal),
-    Case::new("resume-other-model", SECOND)
-        .with(&["-m", "gpt-5.4", "resume", "{thread}"])
-        .after(FIRST, By::TheSame, End::Normal),
-    Case::new("resume-busy-thread", SECOND).with(RESUME).after(
+    Case::new("resume-after-sigkill", SECOND).with(RESUME).after(
         SLEEP,
         By::TheSame,
-        End::StillRunning,
+        End::Killed(Signal::SIGKILL),
     ),
-    Case::new("resume-unknown-id", SECOND)
-        .with(&["resume", "00000000-0000-7000-8000-000000000000"]),
+    Case::new("resume-other-version", SECOND).with(RESUME).after(FIRST, By::TheOther, End::Normal),
+    Case::new("resume-other-model", SECOND).with(&["-m", "gpt-5.4", "resume", "{thread}"]).after(
+        FIRST,
+        By::TheSame,
+        End::Normal,
+    ),
+    Case::new("resume-busy-thread", SECOND).with(RESUME).after(SLEEP, By::TheSame, End::StillRunning),
+    Case::new("resume-unknown-id", SECOND).with(&["resume", "00000000-0000-7000-8000-000000000000"]),
     Case::new("resume-not-a-uuid", SECOND).with(&["resume", "my-thread-name"]),
 ];

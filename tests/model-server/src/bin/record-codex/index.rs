@@ -50,10 +50,7 @@ pub(crate) enum IndexError {
     #[error("cannot access {}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
     #[error("{} is not an index of recordings: {source}", path.display())]
-    Format {
-        path: PathBuf,
-        source: serde_json::Error,
-    },
+    Format { path: PathBuf, source: serde_json::Error },
 }
 
 impl Index {
@@ -62,19 +59,14 @@ impl Index {
         fs::create_dir_all(directory).map_err(|source| failed(directory, source))?;
         let path = directory.join("index.json");
         let known: Vec<Recording> = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|source| IndexError::Format { path, source })?,
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map_err(|source| IndexError::Format { path, source })?
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(source) => return Err(failed(&path, source)),
         };
-        let keyed = known
-            .into_iter()
-            .map(|known| (key(&known), known))
-            .collect();
-        Ok(Self {
-            directory: directory.to_owned(),
-            recordings: keyed,
-        })
+        let keyed = known.into_iter().map(|known| (key(&known), known)).collect();
+        Ok(Self { directory: directory.to_owned(), recordings: keyed })
     }
 
     /// How many recordings there are.
@@ -86,11 +78,7 @@ impl Index {
     /// Removes every recording of a release, those of cases that no longer exist included.
     pub(crate) fn forget(&mut self, release: Release) -> Result<(), IndexError> {
         let version = release.version();
-        for recording in self
-            .recordings
-            .values()
-            .filter(|recording| recording.version == version)
-        {
+        for recording in self.recordings.values().filter(|recording| recording.version == version) {
             let path = self.directory.join(file_name(recording));
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -99,8 +87,7 @@ impl Index {
                 _ => {}
             }
         }
-        self.recordings
-            .retain(|(recorded, _), _| recorded != version);
+        self.recordings.retain(|(recorded, _), _| recorded != version);
         Ok(())
     }
 
@@ -116,10 +103,7 @@ impl Index {
     pub(crate) fn save(&self) -> Result<(), IndexError> {
         let path = self.directory.join("index.json");
         let list: Vec<&Recording> = self.recordings.values().collect();
-        let format = |source| IndexError::Format {
-            path: path.clone(),
-            source,
-        };
+        let format = |source| IndexError::Format { path: path.clone(), source };
         let mut text = serde_json::to_string_pretty(&list).map_err(format)?;
         text.push('\n');
         fs::write(&path, text).map_err(|source| failed(&path, source))
@@ -135,8 +119,5 @@ fn file_name(recording: &Recording) -> String {
 }
 
 fn failed(path: &Path, source: io::Error) -> IndexError {
-    IndexError::File {
-        path: path.to_owned(),
-        source,
-    }
+    IndexError::File { path: path.to_owned(), source }
 }

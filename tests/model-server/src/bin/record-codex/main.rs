@@ -57,11 +57,7 @@ impl Which {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let result = if arguments.mcp_server {
-        mcp::serve().map_err(Into::into)
-    } else {
-        record(&arguments)
-    };
+    let result = if arguments.mcp_server { mcp::serve().map_err(Into::into) } else { record(&arguments) };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -72,35 +68,20 @@ fn main() -> ExitCode {
 }
 
 fn record(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    if let Some(unknown) = arguments
-        .cases
-        .iter()
-        .find(|name| !CASES.iter().any(|case| case.name == **name))
-    {
+    if let Some(unknown) = arguments.cases.iter().find(|name| !CASES.iter().any(|case| case.name == **name)) {
         return Err(format!("there is no case called {unknown}").into());
     }
-    let wanted = |case: &&Case| {
-        arguments.cases.is_empty() || arguments.cases.iter().any(|name| name == case.name)
-    };
+    let wanted =
+        |case: &&Case| arguments.cases.is_empty() || arguments.cases.iter().any(|name| name == case.name);
     let mut index = Index::open(&arguments.out)?;
     for &release in arguments.version.releases() {
         if arguments.cases.is_empty() {
             index.forget(release)?;
         }
-        for case in CASES
-            .iter()
-            .filter(|case| case.releases.include(release))
-            .filter(wanted)
-        {
+        for case in CASES.iter().filter(|case| case.releases.include(release)).filter(wanted) {
             let started = Instant::now();
-            let recording =
-                run::record(case, release).map_err(|error| format!("{}: {error}", case.name))?;
-            eprintln!(
-                "{} {:32} {:5.1} s",
-                release.version(),
-                case.name,
-                started.elapsed().as_secs_f64()
-            );
+            let recording = run::record(case, release).map_err(|error| format!("{}: {error}", case.name))?;
+            eprintln!("{} {:32} {:5.1} s", release.version(), case.name, started.elapsed().as_secs_f64());
             index.keep(recording)?;
         }
     }
@@ -128,24 +109,17 @@ mod tests {
             expected.extend(cases.map(|case| format!("{}-{}.jsonl", release.version(), case.name)));
         }
         let files = fs::read_dir(recordings()).unwrap();
-        let found: BTreeSet<String> = files
-            .map(|file| file.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let found: BTreeSet<String> =
+            files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
         assert_eq!(found, expected);
-        assert_eq!(
-            Index::open(&recordings()).unwrap().len(),
-            expected.len() - 1
-        );
+        assert_eq!(Index::open(&recordings()).unwrap().len(), expected.len() - 1);
     }
 
     #[test]
     fn every_recorded_line_is_an_event_and_a_thread_comes_first() {
         for file in fs::read_dir(recordings()).unwrap() {
             let path = file.unwrap().path();
-            if path
-                .extension()
-                .is_none_or(|extension| extension != "jsonl")
-            {
+            if path.extension().is_none_or(|extension| extension != "jsonl") {
                 continue;
             }
             for (at, line) in fs::read_to_string(&path).unwrap().lines().enumerate() {

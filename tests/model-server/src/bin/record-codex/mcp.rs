@@ -57,7 +57,8 @@ mod tests {
 
     #[test]
     fn a_tool_gives_back_its_text() {
-        let call = json!({"id": 1, "method": "tools/call", "params": {"name": "say", "arguments": {"text": "hi"}}});
+        let call =
+            json!({"id": 1, "method": "tools/call", "params": {"name": "say", "arguments": {"text": "hi"}}});
         assert_eq!(result(&call)["content"][0]["text"], "hi");
     }
 }

@@ -21,10 +21,7 @@ impl Normaliser {
             literal.push((real.to_string_lossy().into_owned(), "/scratch"));
         }
         if let Ok(this_program) = env::current_exe() {
-            literal.push((
-                this_program.to_string_lossy().into_owned(),
-                "/usr/bin/mcp-echo",
-            ));
+            literal.push((this_program.to_string_lossy().into_owned(), "/usr/bin/mcp-echo"));
         }
         literal.push((url.to_owned(), "http://127.0.0.1:18080"));
         Self {
@@ -32,22 +29,13 @@ impl Normaliser {
             ids: Vec::new(),
             id: pattern(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\b"),
             patterns: vec![
-                (
-                    pattern(r"(?m)^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z"),
-                    "2026-01-01T00:00:00.000000Z",
-                ),
+                (pattern(r"(?m)^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z"), "2026-01-01T00:00:00.000000Z"),
                 (pattern(r"Chunk ID: [0-9a-f]+"), "Chunk ID: 000000"),
-                (
-                    pattern(r"Wall time:? \d+\.\d+ seconds"),
-                    "Wall time: 0.0 seconds",
-                ),
+                (pattern(r"Wall time:? \d+\.\d+ seconds"), "Wall time: 0.0 seconds"),
                 (pattern(r"session ID \d+"), "session ID 1"),
                 (pattern(r"thread '([\w-]+)' \(\d+\)"), "thread '$1' (1)"),
                 (pattern(r#"resets_at\\*":\d+"#), r#"resets_at":4070908800"#),
-                (
-                    pattern(r#"resets_in_seconds\\*":\d+"#),
-                    r#"resets_in_seconds":3600"#,
-                ),
+                (pattern(r#"resets_in_seconds\\*":\d+"#), r#"resets_in_seconds":3600"#),
             ],
         }
     }
@@ -62,9 +50,7 @@ impl Normaliser {
             text = pattern.replace_all(&text, *replacement).into_owned();
         }
         let ids = &mut self.ids;
-        self.id
-            .replace_all(&text, |found: &Captures<'_>| stable_id(ids, &found[0]))
-            .into_owned()
+        self.id.replace_all(&text, |found: &Captures<'_>| stable_id(ids, &found[0])).into_owned()
     }
 }
 
@@ -80,10 +66,7 @@ fn stable_id(ids: &mut Vec<String>, id: &str) -> String {
     format!("01900000-0000-7000-8000-{:012}", at + 1)
 }
 
-#[expect(
-    clippy::expect_used,
-    reason = "the patterns are constants, covered by the tests"
-)]
+#[expect(clippy::expect_used, reason = "the patterns are constants, covered by the tests")]
 fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("a constant pattern is valid")
 }
@@ -105,20 +88,13 @@ mod tests {
 
     #[test]
     fn equal_ids_stay_equal_and_different_ones_different() {
-        let (a, b) = (
-            "01a1fafb-4ea4-7581-92a2-7354e02c0339",
-            "01a1fafc-0ed6-7b61-9dd1-8f68e3f9e437",
-        );
+        let (a, b) = ("01a1fafb-4ea4-7581-92a2-7354e02c0339", "01a1fafc-0ed6-7b61-9dd1-8f68e3f9e437");
         let mut normaliser = normaliser();
         let first = normaliser.apply(&format!("{a} {b} {a}"));
         let words: Vec<&str> = first.split(' ').collect();
         assert_eq!(words[0], words[2]);
         assert_ne!(words[0], words[1]);
-        assert_eq!(
-            normaliser.apply(a),
-            words[0],
-            "also in the next text of the same run"
-        );
+        assert_eq!(normaliser.apply(a), words[0], "also in the next text of the same run");
     }
 
     #[test]

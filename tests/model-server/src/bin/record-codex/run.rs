@@ -3,9 +3,7 @@
 use crate::cases::{Before, By, Case, End, IN_TOOL, Interrupt, Place, Reader};
 use crate::index::Recording;
 use crate::normalise::Normaliser;
-use model_server::{
-    MissingRelease, ModelServer, Options, Release, Scratch, ScratchError, StartError,
-};
+use model_server::{MissingRelease, ModelServer, Options, Release, Scratch, ScratchError, StartError};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::env;
@@ -56,9 +54,7 @@ pub(crate) fn record(case: &Case, release: Release) -> Result<Recording, RunErro
     if case.place == Place::BrokenConfig {
         fs::write(scratch.codex_home().join("config.toml"), "model = \n")?;
     }
-    let thread = predecessor
-        .as_ref()
-        .map(|predecessor| predecessor.thread.clone());
+    let thread = predecessor.as_ref().map(|predecessor| predecessor.thread.clone());
     let asked_before = server.requests().len();
     let arguments = arguments(case, &scratch, thread.as_deref())?;
     let started = Instant::now();
@@ -100,11 +96,7 @@ pub(crate) fn record(case: &Case, release: Release) -> Result<Recording, RunErro
     })
 }
 
-fn arguments(
-    case: &Case,
-    scratch: &Scratch,
-    thread: Option<&str>,
-) -> Result<Vec<String>, RunError> {
+fn arguments(case: &Case, scratch: &Scratch, thread: Option<&str>) -> Result<Vec<String>, RunError> {
     let this_program = env::current_exe()?;
     let schema = scratch.root().join("schema.json");
     let fill = |word: &&str| {
@@ -113,20 +105,13 @@ fn arguments(
             .replace("{mcp-server}", &this_program.to_string_lossy())
     };
     let always = ["exec", "--json", "-s", "workspace-write"].iter();
-    Ok(always
-        .chain(case.arguments)
-        .chain(&["-"])
-        .map(fill)
-        .collect())
+    Ok(always.chain(case.arguments).chain(&["-"]).map(fill).collect())
 }
 
 /// The id or name that the run asks to resume.
 fn resume_id(arguments: &[String]) -> Option<String> {
     let at = arguments.iter().position(|word| word == "resume")?;
-    arguments
-        .get(at + 1)
-        .filter(|word| !word.starts_with('-'))
-        .cloned()
+    arguments.get(at + 1).filter(|word| !word.starts_with('-')).cloned()
 }
 
 /// The run before. One that still runs is killed when this is dropped.
@@ -162,21 +147,13 @@ impl Predecessor {
         match before.end {
             End::Normal => drop(run.wait()?),
             End::Killed(signal) => {
-                run.interrupt(
-                    server,
-                    Interrupt {
-                        signal,
-                        when_printed: IN_TOOL,
-                    },
-                )?;
+                run.interrupt(server, Interrupt { signal, when_printed: IN_TOOL })?;
                 run.wait()?;
             }
             End::StillRunning => run.wait_until_printed(IN_TOOL)?,
         }
         let stdout = run.stdout()?;
-        let (_, rest) = stdout
-            .split_once(r#""thread_id":""#)
-            .ok_or(RunError::NoThread)?;
+        let (_, rest) = stdout.split_once(r#""thread_id":""#).ok_or(RunError::NoThread)?;
         let thread = rest.split('"').next().unwrap_or_default().to_owned();
         Ok(Self { thread, _run: run })
     }
