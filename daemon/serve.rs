@@ -30,7 +30,7 @@ use crate::tasks::{OnEnd, Tasks};
 const DRAIN: Duration = Duration::from_secs(1);
 
 /// How long runs have to end when the daemon is told to stop them.
-const STOP_RUNS: Duration = Duration::from_secs(60);
+const STOP_RUNS: Duration = Duration::from_mins(1);
 
 /// Between two looks at the age of ended runs, beside those that their number asks for.
 const RETENTION: jiff::SignedDuration = jiff::SignedDuration::from_hours(6);

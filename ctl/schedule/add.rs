@@ -32,7 +32,7 @@ Examples:
   spindle schedule add poll --every 10m --jitter 30s exec --timeout 5m -- ./poll.sh
   spindle schedule add once --at '2026-11-21 22:00' auto --repo ~/project
   spindle schedule add todo --cron @hourly --overlap skip auto --repo . --once
-  spindle schedule add alarm --on run.finished --filter '{\"state\":\"failed\"}' exec -- ./page.sh";
+  spindle schedule add alarm --on run.finished --filter '{\"outcomes\":[\"failed\"]}' exec -- ./page.sh";
 
 /// What a firing does while the last run has not ended.
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -15,6 +15,7 @@ use autorunner::repo::{RepoError, Repository};
 use autorunner::status::{self, LoopStatus, StatusError};
 use autorunner::workflow::{STOP_SIGNAL, lease_key, repo_label};
 use autorunner::{KIND, format_time};
+use engine::process::OsText;
 use engine::{Engine, Filter, Origin, Run, RunId, StartOptions, StartRun, Status as RunStatus};
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
@@ -30,7 +31,7 @@ use super::template::read_options;
 use super::view;
 
 /// The label that names the repository of a run.
-const REPO_LABEL: &str = "repo";
+pub(super) const REPO_LABEL: &str = "repo";
 
 /// Serves loops.
 #[derive(Clone)]
@@ -151,7 +152,7 @@ impl AutorunnerService for Autorunner {
         let start = StartRun {
             request_id,
             kind: KIND.to_owned(),
-            spec: json!({ "repo": engine::process::OsText::from(root.as_path()), "once": once }),
+            spec: json!({ "repo": OsText::from(root.as_path()), "once": once }),
             options,
             origin: Origin::Client,
             lineage: Vec::new(),
@@ -320,6 +321,13 @@ fn path(bytes: Vec<u8>) -> Result<PathBuf, Status> {
         ));
     }
     Ok(path)
+}
+
+/// The label by which the runs of a repository are found, also those that a schedule starts. What is no
+/// repository has none; the workflow says so.
+pub(super) async fn repo_label_of(start: OsText) -> Option<String> {
+    let found = tokio::task::spawn_blocking(move || Repository::discover(Path::new(start.as_os_str())).ok());
+    Some(repo_label(found.await.ok()??.root()))
 }
 
 fn bytes(path: &Path) -> Vec<u8> {

@@ -28,7 +28,7 @@ pub(crate) use left::{Leftover, alive};
 pub(crate) use work::{Work, outcome};
 
 /// So long a condition may take to come true, on a machine that does many other things.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Between two looks at a condition.
 const LOOK: Duration = Duration::from_millis(5);
