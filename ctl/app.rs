@@ -10,7 +10,7 @@ use crate::show::Out;
 
 /// How long a command that waits for a run goes on looking for a daemon that
 /// went away: enough for an upgrade or a reboot of its service.
-const WAIT_PATIENCE: Duration = Duration::from_secs(600);
+const WAIT_PATIENCE: Duration = Duration::from_mins(10);
 
 /// How long a start goes on looking for one: its answer is expected at once.
 const START_PATIENCE: Duration = Duration::from_secs(15);

@@ -17,7 +17,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// How often a socket in a directory that is swept from time to time is touched. Sweepers leave alone what
 /// is younger than some days.
-const TOUCH_EVERY: Duration = Duration::from_secs(6 * 3600);
+const TOUCH_EVERY: Duration = Duration::from_hours(6);
 
 /// Directories that are swept.
 const SWEPT: [&str; 4] = ["/tmp", "/var/tmp", "/dev/shm", "/run"];

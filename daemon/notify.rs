@@ -13,7 +13,7 @@ use tokio::time::MissedTickBehavior;
 use crate::detach::Readiness;
 
 /// How much longer the service manager is asked to wait each time.
-const MORE_TIME: Duration = Duration::from_secs(60);
+const MORE_TIME: Duration = Duration::from_mins(1);
 
 /// Whoever started the daemon. Clones are the same one.
 #[derive(Debug, Clone, Default)]

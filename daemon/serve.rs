@@ -30,7 +30,7 @@ use crate::tasks::{OnEnd, Tasks};
 const DRAIN: Duration = Duration::from_secs(1);
 
 /// How long runs have to end when the daemon is told to stop them.
-const STOP_RUNS: Duration = Duration::from_secs(60);
+const STOP_RUNS: Duration = Duration::from_mins(1);
 
 /// Between two looks at the age of ended runs, beside those that their number asks for.
 const RETENTION: jiff::SignedDuration = jiff::SignedDuration::from_hours(6);
@@ -279,7 +279,6 @@ async fn services(
 }
 
 /// The version handshake: a client that says which protocol it speaks must speak this one.
-#[expect(clippy::result_large_err, reason = "the interceptor's form is tonic's")]
 fn same_protocol(request: Request<()>) -> Result<Request<()>, Status> {
     let spoken = request.metadata().get(spindle_client::PROTOCOL_HEADER);
     let spoken = spoken.and_then(|value| value.to_str().ok()).and_then(|value| value.parse::<u32>().ok());
@@ -331,7 +330,7 @@ async fn watch_store(
             () = stopping.cancelled() => return Ok(()),
         }
         let disk = nix::sys::statvfs::statvfs(&state_dir).map_err(|error| error.to_string())?;
-        if u64::from(disk.blocks_available()).saturating_mul(disk.fragment_size()) > floor {
+        if disk.blocks_available().saturating_mul(disk.fragment_size()) > floor {
             return Err(problem);
         }
     }

@@ -60,12 +60,12 @@ impl Tasks {
                 Ok(Err(error)) => error,
                 Err(_) => "it panicked".to_owned(),
             };
-            tasks.ended(name, on_end, error);
+            tasks.ended(name, on_end, &error);
         });
     }
 
-    fn ended(&self, name: &'static str, on_end: OnEnd, error: String) {
-        locked(&self.known).insert(name, State { ended: true, error: error.clone() });
+    fn ended(&self, name: &'static str, on_end: OnEnd, error: &str) {
+        locked(&self.known).insert(name, State { ended: true, error: error.to_owned() });
         if self.stopping.is_cancelled() {
             return;
         }

@@ -26,7 +26,7 @@ use crate::show::text::clean;
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 
 /// When it stops its runs first, each of them has its grace.
-const STOP_RUNS_LIMIT: Duration = Duration::from_secs(300);
+const STOP_RUNS_LIMIT: Duration = Duration::from_mins(5);
 
 const STOP_POLL: Duration = Duration::from_millis(20);
 

@@ -15,6 +15,7 @@ use autorunner::repo::{RepoError, Repository};
 use autorunner::status::{self, LoopStatus, StatusError};
 use autorunner::workflow::{STOP_SIGNAL, lease_key, repo_label};
 use autorunner::{KIND, format_time};
+use engine::process::OsText;
 use engine::{Engine, Filter, Origin, Run, RunId, StartOptions, StartRun, Status as RunStatus};
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
@@ -30,7 +31,7 @@ use super::template::read_options;
 use super::view;
 
 /// The label that names the repository of a run.
-const REPO_LABEL: &str = "repo";
+pub(super) const REPO_LABEL: &str = "repo";
 
 /// Serves loops.
 #[derive(Clone)]
@@ -68,15 +69,12 @@ impl Autorunner {
     /// The loop under way in a repository.
     async fn loop_in(&self, repo: Vec<u8>) -> Result<(PathBuf, RunId), Status> {
         let root = blocking(move || root_of(&path(repo)?)).await?;
-        match self.holder(&root).await? {
-            Some(run) => Ok((root, run.id)),
-            None => {
-                let text = format!("no loop of this daemon is under way in {}", root.display());
-                let hint =
-                    "start one with `spindle auto run`; `spindle auto status` shows who else holds the lock";
-                Err(status(Code::NotFound, "NO_LOOP", text, hint))
-            }
+        if let Some(run) = self.holder(&root).await? {
+            return Ok((root, run.id));
         }
+        let text = format!("no loop of this daemon is under way in {}", root.display());
+        let hint = "start one with `spindle auto run`; `spindle auto status` shows who else holds the lock";
+        Err(status(Code::NotFound, "NO_LOOP", text, hint))
     }
 
     async fn status_of(&self, root: PathBuf) -> Result<Response<v1::LoopStatus>, Status> {
@@ -154,7 +152,7 @@ impl AutorunnerService for Autorunner {
         let start = StartRun {
             request_id,
             kind: KIND.to_owned(),
-            spec: json!({ "repo": engine::process::OsText::from(root.as_path()), "once": once }),
+            spec: json!({ "repo": OsText::from(root.as_path()), "once": once }),
             options,
             origin: Origin::Client,
             lineage: Vec::new(),
@@ -314,16 +312,22 @@ fn refuse_foreign_lock(root: &Path) -> Result<(), Status> {
     }
 }
 
-#[expect(clippy::result_large_err, reason = "tonic's Status is what every caller returns")]
 fn path(bytes: Vec<u8>) -> Result<PathBuf, Status> {
     let path = PathBuf::from(OsString::from_vec(bytes));
     if !path.is_absolute() || path.as_os_str().as_bytes().contains(&0) {
         return Err(invalid(
             "INVALID_SPEC",
-            format!("the repository must be an absolute path, not {path:?}"),
+            format!("the repository must be an absolute path, not {}", path.display()),
         ));
     }
     Ok(path)
+}
+
+/// The label by which the runs of a repository are found, also those that a schedule starts. What is no
+/// repository has none; the workflow says so.
+pub(super) async fn repo_label_of(start: OsText) -> Option<String> {
+    let found = tokio::task::spawn_blocking(move || Repository::discover(Path::new(start.as_os_str())).ok());
+    Some(repo_label(found.await.ok()??.root()))
 }
 
 fn bytes(path: &Path) -> Vec<u8> {
@@ -348,18 +352,12 @@ fn from_repo(error: &RepoError) -> Status {
 }
 
 fn from_config(error: &ConfigError) -> Status {
-    match error {
-        ConfigError::Missing { .. } => status(
-            Code::FailedPrecondition,
-            "NOT_INITIALISED",
-            error.to_string(),
-            "`spindle auto init` prepares it",
-        ),
-        _ => {
-            let hint = "edit config.yml; `spindle auto doctor` says whether it is valid then";
-            status(Code::FailedPrecondition, "INVALID_CONFIG", error.to_string(), hint)
-        }
-    }
+    let (reason, hint) = if matches!(error, ConfigError::Missing { .. }) {
+        ("NOT_INITIALISED", "`spindle auto init` prepares it")
+    } else {
+        ("INVALID_CONFIG", "edit config.yml; `spindle auto doctor` says whether it is valid then")
+    };
+    status(Code::FailedPrecondition, reason, error.to_string(), hint)
 }
 
 fn from_status(error: &StatusError) -> Status {

@@ -109,7 +109,7 @@ fn size_of(directory: &std::path::Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
     entries
         .filter_map(|entry| entry.ok()?.metadata().ok())
-        .filter(|file| file.is_file())
+        .filter(std::fs::Metadata::is_file)
         .map(|file| file.len())
         .sum()
 }

@@ -140,6 +140,7 @@ pub(super) fn from_watch(error: WatchError) -> Status {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what `map_err` calls takes the error itself")]
 pub(super) fn from_schedule(error: ScheduleError) -> Status {
     let text = whole(&error);
     match error {

@@ -86,7 +86,7 @@ impl Schedules {
         })
     }
 
-    fn view(&self, schedule: &Schedule, upcoming: usize) -> v1::Schedule {
+    fn view(schedule: &Schedule, upcoming: usize) -> v1::Schedule {
         let options: StartOptions = serde_json::from_slice(&schedule.start.options).unwrap_or_default();
         let start = engine::Start { spec: schedule.start.spec.clone(), options };
         v1::Schedule {
@@ -132,8 +132,8 @@ fn own_zone() -> String {
 
 fn signed(what: &str, time: Option<prost_types::Duration>) -> Result<SignedDuration, Status> {
     let time = time.unwrap_or_default();
-    let seconds = SignedDuration::try_from_secs_f64(time.seconds as f64).ok();
-    let whole = seconds.and_then(|whole| whole.checked_add(SignedDuration::from_nanos(time.nanos.into())));
+    let whole =
+        SignedDuration::from_secs(time.seconds).checked_add(SignedDuration::from_nanos(time.nanos.into()));
     whole.ok_or_else(|| invalid("INVALID_TRIGGER", format!("{what} is out of range")))
 }
 
@@ -175,7 +175,7 @@ impl ScheduleService for Schedules {
             }
         }
         let schedule = self.schedules.add(new).await.map_err(from_schedule)?;
-        Ok(Response::new(self.view(&schedule, UPCOMING)))
+        Ok(Response::new(Self::view(&schedule, UPCOMING)))
     }
 
     async fn list_schedules(
@@ -183,7 +183,7 @@ impl ScheduleService for Schedules {
         _: Request<v1::ListSchedulesRequest>,
     ) -> Result<Response<v1::ListSchedulesResponse>, Status> {
         let listing = self.schedules.list().await.map_err(from_schedule)?;
-        let readable = listing.schedules.iter().map(|schedule| self.view(schedule, 0));
+        let readable = listing.schedules.iter().map(|schedule| Self::view(schedule, 0));
         let unreadable = listing.unreadable.iter().map(|one| v1::Schedule {
             id: one.id.map(|id| id.to_string()).unwrap_or_default(),
             name: one.name.clone(),
@@ -198,7 +198,7 @@ impl ScheduleService for Schedules {
         request: Request<v1::GetScheduleRequest>,
     ) -> Result<Response<v1::Schedule>, Status> {
         let schedule = self.schedules.show(&request.get_ref().schedule).await.map_err(from_schedule)?;
-        Ok(Response::new(self.view(&schedule, UPCOMING)))
+        Ok(Response::new(Self::view(&schedule, UPCOMING)))
     }
 
     async fn enable_schedule(
@@ -206,7 +206,7 @@ impl ScheduleService for Schedules {
         request: Request<v1::EnableScheduleRequest>,
     ) -> Result<Response<v1::Schedule>, Status> {
         let schedule = self.schedules.enable(&request.get_ref().schedule).await.map_err(from_schedule)?;
-        Ok(Response::new(self.view(&schedule, UPCOMING)))
+        Ok(Response::new(Self::view(&schedule, UPCOMING)))
     }
 
     async fn disable_schedule(
@@ -214,7 +214,7 @@ impl ScheduleService for Schedules {
         request: Request<v1::DisableScheduleRequest>,
     ) -> Result<Response<v1::Schedule>, Status> {
         let schedule = self.schedules.disable(&request.get_ref().schedule).await.map_err(from_schedule)?;
-        Ok(Response::new(self.view(&schedule, 0)))
+        Ok(Response::new(Self::view(&schedule, 0)))
     }
 
     async fn run_schedule(

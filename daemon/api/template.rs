@@ -28,13 +28,16 @@ pub(super) struct Asked {
 /// Reads a template; ids in it are resolved.
 pub(super) async fn read(engine: &Engine, template: Option<v1::RunTemplate>) -> Result<Asked, Status> {
     let template = template.ok_or_else(|| invalid("INVALID_SPEC", "the request has no template"))?;
-    let options = read_options(engine, template.options.unwrap_or_default()).await?;
+    let mut options = read_options(engine, template.options.unwrap_or_default()).await?;
     let workflow =
         template.workflow.ok_or_else(|| invalid("INVALID_SPEC", "the template has no workflow"))?;
     let (kind, spec) = match workflow {
         v1::run_template::Workflow::Exec(exec) => (Exec::KIND.to_owned(), json!(read_exec(exec)?)),
         v1::run_template::Workflow::Autorun(autorun) => {
             let repo = os_text(autorun.repo);
+            if let Some(label) = super::autorunner::repo_label_of(repo.clone()).await {
+                options.labels.insert(super::autorunner::REPO_LABEL.to_owned(), label);
+            }
             (autorunner::KIND.to_owned(), json!({ "repo": repo, "once": autorun.once }))
         }
         v1::run_template::Workflow::Other(other) => {

@@ -124,7 +124,7 @@ impl Default for Hook {
             kinds: Vec::new(),
             labels: BTreeMap::new(),
             command: Vec::new(),
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_mins(1),
             cwd: None,
         }
     }

@@ -76,7 +76,7 @@ fn every_key_reaches_its_place() {
     assert_eq!(engine.slots, 3);
     assert_eq!(engine.slots_by_kind, BTreeMap::from([("exec".to_owned(), 2), ("autorun".to_owned(), 1)]));
     assert_eq!((engine.max_interruptions, engine.keep_runs, engine.keep_events), (0, 7, 16));
-    assert_eq!(engine.keep_runs_for, Duration::from_secs(5400));
+    assert_eq!(engine.keep_runs_for, Duration::from_mins(90));
     let store = config.store_options();
     assert_eq!((store.free_space_floor, store.cache_bytes), (1 << 30, 500_000));
     assert_eq!(config.codex_binary().as_deref(), Some("npx --yes @openai/codex"));
@@ -209,7 +209,7 @@ fn a_variable_wins_over_the_file_and_an_empty_one_does_not() {
     let loaded = load(text, &variables).unwrap();
     let engine = loaded.config.engine_settings();
     assert_eq!((engine.slots, engine.keep_runs), (9, 4));
-    assert_eq!(engine.keep_runs_for, Duration::from_secs(14 * 24 * 3600));
+    assert_eq!(engine.keep_runs_for, Duration::from_hours(336));
     assert_eq!(engine.slots_by_kind, BTreeMap::from([("exec".to_owned(), 1)]));
     assert!(!loaded.config.power.inhibit_sleep);
     assert_eq!(loaded.config.hooks[0].command, ["notify-send", "failed"]);

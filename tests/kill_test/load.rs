@@ -218,7 +218,11 @@ impl Load {
             let [end] = told.ends.as_slice() else {
                 panic!("{key}, run {run}, has these ends: {:?}", told.ends)
             };
-            assert!(expected.outcomes.contains(&end.as_str()), "{key}, run {run}: {end}, not {expected:?}");
+            assert!(
+                expected.outcomes.contains(&end.as_str()),
+                "{key}, run {run}: {end} ({}), not {expected:?}",
+                told.reason
+            );
             let written = self.book.read(key);
             assert!(written.keys().all(|other| other == run), "{key} was to be run {run} alone: {written:?}");
             let times = written.get(run).copied().unwrap_or_default();

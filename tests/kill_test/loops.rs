@@ -16,7 +16,7 @@ use spindle_client::v1::{AutorunSpec, RunTemplate};
 
 use crate::book::{BEGIN, END};
 use crate::load::Load;
-use crate::nest::Nest;
+use crate::nest::{Nest, outcome};
 use crate::plan::Expected;
 
 /// So many items has each list.
@@ -58,8 +58,8 @@ impl Repository {
         repository.git(&["config", "user.name", "Test"]);
         repository.git(&["config", "user.email", "test@example.invalid"]);
         init(root, InitOptions::default(), jiff::Timestamp::now()).unwrap();
-        let items: String = (1..=ITEMS).map(|item| format!("- [ ] Item {item}\n")).collect();
-        fs::write(repository.todo(), format!("# TODO\n\n{items}")).unwrap();
+        let items: Vec<_> = (1..=ITEMS).map(|item| format!("- [ ] Item {item}")).collect();
+        fs::write(repository.todo(), format!("# TODO\n\n{}\n", items.join("\n"))).unwrap();
         repository.configure("binary: codex", &format!("binary: {}", codex.display()));
         repository.configure("sleep_seconds: 5", "sleep_seconds: 0");
         repository.configure("auto_commit: false", "auto_commit: true");
@@ -120,7 +120,8 @@ impl Load {
                 options: Some(self.blank(&key).options),
             };
             let run = self.start(&key, template, EXPECTED).await;
-            self.client.wait_run(&run, &mut Nest::patience()).await.unwrap();
+            let ended = self.client.wait_run(&run, &mut Nest::patience()).await.unwrap();
+            assert_eq!(outcome(&ended), EXPECTED.outcomes[0], "{key}: {ended:?}");
             repository.check();
         }
     }

@@ -13,6 +13,8 @@ pub(crate) struct Told {
     pub(crate) name: String,
     /// How it ended, such as `failed exit 7`; once for each time that it is said.
     pub(crate) ends: Vec<String>,
+    /// Why it ended so, for people.
+    pub(crate) reason: String,
     created: u32,
     succeeded: Vec<String>,
 }
@@ -53,7 +55,10 @@ impl Events {
                 told.name = text("name");
                 assert_eq!(told.created, 1, "run {} was created twice", event.run_id);
             }
-            "run.finished" => told.ends.push(end(&data)),
+            "run.finished" => {
+                told.ends.push(end(&data));
+                told.reason = data["failure"]["message"].as_str().unwrap_or_default().to_owned();
+            }
             "step.started" => {
                 let step = text("step");
                 assert!(!told.succeeded.contains(&step), "step {step} of run {} repeats", event.run_id);

@@ -28,7 +28,7 @@ pub(crate) use left::{Leftover, alive};
 pub(crate) use work::{Work, outcome};
 
 /// So long a condition may take to come true, on a machine that does many other things.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Between two looks at a condition.
 const LOOK: Duration = Duration::from_millis(5);
@@ -126,10 +126,13 @@ impl Nest {
 
     /// Where daemon and client meet.
     pub(crate) fn paths(&self) -> Paths {
+        let set = |name: &str| {
+            self.variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.into())
+        };
         let find = |name: &str| match name {
             "SPINDLE_STATE_DIR" => Some(self.root.path().join("state").into_os_string()),
             "SPINDLE_CONFIG" => Some(self.root.path().join("config/config.toml").into_os_string()),
-            _ => None,
+            other => set(other),
         };
         Paths::resolve(&find).unwrap()
     }

@@ -16,7 +16,7 @@ use crate::state::{State, Status};
 use crate::todo::{TodoList, Unclosed};
 
 /// A temporary file that is younger may belong to a write that is going on.
-const LEFTOVER_AGE: Duration = Duration::from_secs(60);
+const LEFTOVER_AGE: Duration = Duration::from_mins(1);
 
 /// How a check went. Ordered: the worst is the greatest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -115,7 +115,7 @@ struct Output {
 impl Git {
     /// git in the repository with this root (a real path).
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), env: None, time_limit: Duration::from_secs(120) }
+        Self { root: root.into(), env: None, time_limit: Duration::from_mins(2) }
     }
 
     /// Uses this environment instead of that of the process: a daemon's is not that of the person

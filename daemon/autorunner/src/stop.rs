@@ -218,7 +218,7 @@ mod tests {
     fn working() -> Situation {
         Situation {
             stop_requested: None,
-            elapsed: Duration::from_secs(60),
+            elapsed: Duration::from_mins(1),
             open_items: 2,
             iterations: 12,
             failures_in_a_row: 0,
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn the_wall_clock_ends_the_loop_only_once_it_is_passed() {
-        let limits = Limits { max_wallclock: Some(Duration::from_secs(60)), ..limits() };
+        let limits = Limits { max_wallclock: Some(Duration::from_mins(1)), ..limits() };
         assert_eq!(before_iteration(&limits, &working()), Decision::Continue);
         let late = Situation { elapsed: Duration::from_millis(60_001), ..working() };
         assert_eq!(

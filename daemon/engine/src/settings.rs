@@ -27,7 +27,7 @@ impl Default for Settings {
             slots_by_kind: BTreeMap::new(),
             max_interruptions: 5,
             keep_runs: 10_000,
-            keep_runs_for: Duration::from_secs(30 * 24 * 3600),
+            keep_runs_for: Duration::from_hours(720),
             keep_events: 100_000,
         }
     }

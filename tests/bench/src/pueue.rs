@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::programs::{beside_this_one, succeed};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The directory with its two programs.
 #[derive(Debug, Clone)]

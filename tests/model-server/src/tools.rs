@@ -9,7 +9,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// How long an old `shell` tool may take for a command that is to be waited for.
-const LONG_ENOUGH: Duration = Duration::from_secs(24 * 3600);
+const LONG_ENOUGH: Duration = Duration::from_hours(24);
 
 /// The tools of a request.
 #[derive(Debug, Default)]

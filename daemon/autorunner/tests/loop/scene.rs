@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 /// So long a condition may take to come true.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Works on the first open item and prints what Codex prints. What it does in its nth call can be changed by a
 /// script `behave-N` beside it.

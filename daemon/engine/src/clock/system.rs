@@ -8,7 +8,7 @@ use super::{BoxFuture, Clock};
 
 /// The longest single wait where the system cannot tell us that its clock was set: a step of the
 /// clock is noticed after this long at the latest.
-const LONGEST_LEG: Duration = Duration::from_secs(60);
+const LONGEST_LEG: Duration = Duration::from_mins(1);
 
 /// The clock of the machine. Its waits need a tokio runtime with I/O and time enabled.
 ///

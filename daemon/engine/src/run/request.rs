@@ -145,7 +145,7 @@ impl Default for RetryPolicy {
         Self {
             attempts: 1,
             backoff: Duration::from_secs(1),
-            max_backoff: Duration::from_secs(300),
+            max_backoff: Duration::from_mins(5),
             on: Vec::new(),
         }
     }
@@ -163,7 +163,7 @@ impl RetryPolicy {
         }
         let doublings = number.saturating_sub(1).min(30);
         // Nobody waits longer, and a clock can be that far ahead.
-        let longest = self.max_backoff.min(Duration::from_secs(366 * 24 * 3600));
+        let longest = self.max_backoff.min(Duration::from_hours(8784));
         let whole = self.backoff.saturating_mul(1 << doublings).min(longest);
         Some(whole.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0))
     }

@@ -127,18 +127,18 @@ mod tests {
         let (sender, expired) = mpsc::channel();
         let watchdog = Watchdog::start(Duration::from_millis(1), move || sender.send(()).unwrap()).unwrap();
         let _hanging = watchdog.watch();
-        expired.recv_timeout(Duration::from_secs(60)).expect("the watchdog sees that the work hangs");
+        expired.recv_timeout(Duration::from_mins(1)).expect("the watchdog sees that the work hangs");
     }
 
     #[test]
     fn work_that_ends_is_left_alone_and_stopping_ends_the_thread() {
         let (sender, expired) = mpsc::channel::<()>();
-        let watchdog = Watchdog::start(Duration::from_secs(3600), move || sender.send(()).unwrap()).unwrap();
+        let watchdog = Watchdog::start(Duration::from_hours(1), move || sender.send(()).unwrap()).unwrap();
         for _ in 0..1000 {
             drop(watchdog.watch());
         }
         drop(watchdog);
-        let end = expired.recv_timeout(Duration::from_secs(60));
+        let end = expired.recv_timeout(Duration::from_mins(1));
         assert_eq!(end, Err(mpsc::RecvTimeoutError::Disconnected), "the thread ends without a report");
     }
 }

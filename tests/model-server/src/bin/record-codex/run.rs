@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// No run takes longer, or something is wrong with it.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// How often a running CLI is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
