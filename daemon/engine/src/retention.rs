@@ -7,6 +7,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::engine::{Engine, RunError};
+use crate::process::platform;
 use crate::run::tables::{ByKind, ByLabel, ByStatus, PackedRow, Requests, RunRow, Runs};
 use crate::run::{Refused, Run, RunId, Status};
 use crate::store::{Batch, Order};
@@ -125,13 +126,24 @@ impl Engine {
     pub async fn sweep_directories(&self) -> Result<(), RunError> {
         let (store, files) = (self.store().clone(), self.files().clone());
         let swept = tokio::task::spawn_blocking(move || {
-            for run in files.all().unwrap_or_default() {
-                if store.get::<Runs>(&run.0)?.is_none()
+            let present = files.all().unwrap_or_default();
+            // The index names every run and is far smaller than the runs: looking each of them up
+            // would bring the whole history into memory at every start.
+            let known: HashSet<Uuid> = store
+                .keys::<ByStatus>(.., Order::Ascending)
+                .map(|key| Ok(key?.1))
+                .collect::<Result<_, RunError>>()?;
+            for run in present {
+                // A run that changes its state meanwhile may be missed in the index.
+                if !known.contains(&run.0)
+                    && store.get::<Runs>(&run.0)?.is_none()
                     && let Err(error) = files.remove(run)
                 {
                     tracing::warn!(%run, %error, "could not remove the directory of a run that is gone");
                 }
             }
+            // All that opening needed has been needed by now.
+            platform::give_memory_back();
             Ok::<_, RunError>(())
         });
         swept.await.map_err(|_| RunError::Closed)?

@@ -7,7 +7,7 @@
 //! child goes on: [`Supervisor::adopt`] finds out what became of it.
 
 mod launch;
-mod platform;
+pub(crate) mod platform;
 pub mod record;
 pub mod shim;
 pub(crate) mod supervisor;

@@ -26,7 +26,8 @@ use super::watermark::{self, Watermark};
 /// without saving syncs worth speaking of.
 const MERGED_OPERATIONS: usize = 500;
 
-/// How often the watermark is written while commits happen.
+/// How long the watermark may be behind. It is not written at once after a pause: the first commit is often
+/// followed by others for which somebody waits.
 const WATERMARK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the thread is asked for.
@@ -81,7 +82,7 @@ pub(super) struct Writer {
     pub(super) lock: Lock,
 }
 
-/// What the watermark file says, and since when.
+/// What the watermark file says, and since when it is behind, if it is.
 pub(super) struct Marked {
     pub(super) commits: u64,
     pub(super) at: Instant,
@@ -173,6 +174,10 @@ impl Writer {
         self.database.apply(batch, commits)?;
         self.database.make_durable()?;
         drop(watched);
+        if self.marked.commits == self.identity.commits {
+            // From now on it is behind.
+            self.marked.at = Instant::now();
+        }
         self.identity.commits = commits;
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.gauges.longest_flush_micros.fetch_max(micros, Ordering::Relaxed);

@@ -24,6 +24,16 @@ pub(crate) fn own_program() -> io::Result<PathBuf> {
     Ok(PathBuf::from("/proc/self/exe"))
 }
 
+/// Gives memory that is free, but kept for later, back to the system.
+pub(crate) fn give_memory_back() {
+    // Other C libraries than GNU's do not keep much.
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointers; it locks each arena as an allocation would.
+    unsafe {
+        nix::libc::malloc_trim(0);
+    }
+}
+
 /// Closes all descriptors but the standard ones: whoever started the daemon may have left some open, and would wait
 /// for their end as long as a shim or its child lives.
 pub(crate) fn close_inherited() -> io::Result<()> {

@@ -27,6 +27,9 @@ pub(crate) fn own_program() -> io::Result<PathBuf> {
     std::env::current_exe()
 }
 
+/// Gives memory that is free, but kept for later, back to the system, where that is known to help.
+pub(crate) fn give_memory_back() {}
+
 /// There is no call that does it at once.
 pub(crate) fn close_inherited() -> io::Result<()> {
     Ok(())
