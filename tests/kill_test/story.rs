@@ -57,7 +57,7 @@ impl Events {
             }
             "run.finished" => {
                 told.ends.push(end(&data));
-                told.reason = data["failure"]["message"].as_str().unwrap_or_default().to_owned();
+                data["failure"]["message"].as_str().unwrap_or_default().clone_into(&mut told.reason);
             }
             "step.started" => {
                 let step = text("step");
