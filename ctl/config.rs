@@ -1,6 +1,6 @@
 //! `spindle config`: the configuration, without a daemon.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use crate::app::App;
 use crate::error::CtlError;
@@ -13,22 +13,31 @@ pub(crate) enum ConfigCommand {
     #[command(after_long_help = "Examples:\n  spindle config check && spindle daemon reload")]
     Check,
     /// Show all settings as they are in force, and where each comes from
-    #[command(after_long_help = "Examples:\n  spindle config show\n  spindle --json config show")]
-    Show,
+    #[command(after_long_help = "Examples:\n  spindle config show\n  spindle --json config show\n  \
+        spindle config show --default > \"$(spindle config path)\"")]
+    Show(ShowArgs),
     /// Print where the configuration file is looked for
     #[command(after_long_help = "Examples:\n  $EDITOR \"$(spindle config path)\"")]
     Path,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// Show the commented default file instead
+    #[arg(long)]
+    default: bool,
+}
+
 impl ConfigCommand {
     /// Only `spindled` knows its settings, and it can tell without running.
     pub(crate) fn perform(self, app: &App) -> Result<Exit, CtlError> {
-        let verb = match self {
-            Self::Check => "check",
-            Self::Show => "show",
-            Self::Path => "path",
+        let words: &[&str] = match self {
+            Self::Check => &["config", "check"],
+            Self::Show(ShowArgs { default: false }) => &["config", "show"],
+            Self::Show(ShowArgs { default: true }) => &["config", "show", "--default"],
+            Self::Path => &["config", "path"],
         };
         let json = if app.out.is_json() { &["--json"][..] } else { &[] };
-        run_spindled(app, &[&["config", verb], json].concat())
+        run_spindled(app, &[words, json].concat())
     }
 }

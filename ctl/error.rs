@@ -272,7 +272,7 @@ fn status_hint(status: &Status) -> Option<String> {
         "WRONG_STATE" => "`spindle run show ID` tells the state of a run",
         "REQUEST_ID_REUSED" => "use a new --request-id for a new run",
         "TOKEN_EXPIRED" | "TOKEN_FOREIGN" => "begin again, without --after, or at a later --from",
-        "STORE_FAILED" => "look at `spindle daemon status` and at the free space of its state directory",
+        "STORE_FAILED" => "free some space where the state directory lies: the daemon then goes on by itself",
         _ => return None,
     };
     Some(hint.to_owned())

@@ -123,7 +123,12 @@ pub(crate) fn started(out: Out, run: &Run) -> Result<(), CtlError> {
         return out.document(&RunView::from(run));
     }
     out.line(&run.id)?;
-    out.note(&format!("follow it with `spindle run logs -f {}`", run.id));
+    // What a loop's Codex prints is for programs; its own log is for people.
+    if run.kind == "autorun" {
+        out.note("follow it with `spindle auto log -f`");
+    } else {
+        out.note(&format!("follow it with `spindle run logs -f {}`", run.id));
+    }
     Ok(())
 }
 

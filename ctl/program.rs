@@ -1,6 +1,7 @@
 //! Running `spindled`, the other program: it lies beside this one.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -16,7 +17,7 @@ fn spindled() -> PathBuf {
 
 /// Runs `spindled` with these arguments, on our terminal and for our socket,
 /// and gives the code with which it ended.
-pub(crate) fn run_spindled(app: &App, arguments: &[&str]) -> Result<Exit, CtlError> {
+pub(crate) fn run_spindled(app: &App, arguments: &[impl AsRef<OsStr>]) -> Result<Exit, CtlError> {
     let program = spindled();
     let mut command = Command::new(&program);
     // It inherits the variables; --socket it could not know.

@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::show::size;
 
 const AFTER_HELP: &str = "\
-The file appears only when it is complete. `spindled restore` reads it.
+The file appears only when it is complete. `spindle daemon restore` reads it.
 
 Examples:
   spindle daemon export backup.jsonl

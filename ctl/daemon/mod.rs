@@ -4,6 +4,8 @@ mod export;
 mod logs;
 mod show;
 
+use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -65,6 +67,22 @@ pub(crate) enum DaemonCommand {
     Reload,
     /// Write the store to a file as JSON lines, for a backup
     Export(export::ExportArgs),
+    /// Read the whole store, with no daemon running, and tell what is wrong with it
+    #[command(after_long_help = "Changes nothing. Ends with 1 if something is wrong.\n\n\
+        Examples:\n  spindle daemon stop && spindle daemon verify")]
+    Verify,
+    /// Make a store from an export, with no daemon running; an existing store is left alone
+    #[command(
+        after_long_help = "Move a damaged store away first: it lies in `store` in the state directory.\n\n\
+        Examples:\n  spindle daemon restore spindle-backup.jsonl"
+    )]
+    Restore(RestoreArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// What `spindle daemon export` wrote
+    file: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -96,8 +114,19 @@ impl DaemonCommand {
             }
             Self::Reload => reload(app).await,
             Self::Export(args) => args.perform(app).await,
+            Self::Verify => offline(app, &[OsStr::new("verify")]),
+            Self::Restore(args) => {
+                let file = std::path::absolute(&args.file)?;
+                offline(app, &[OsStr::new("restore"), file.as_os_str()])
+            }
         }
     }
+}
+
+/// Only `spindled` knows its store, and it can read it without running.
+fn offline(app: &App, words: &[&OsStr]) -> Result<Exit, CtlError> {
+    let json = if app.out.is_json() { &[OsStr::new("--json")][..] } else { &[] };
+    run_spindled(app, &[words, json].concat())
 }
 
 /// Asks the daemon who it is, and says so when it is of another version.

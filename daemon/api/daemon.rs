@@ -11,7 +11,7 @@ use spindle_client::{PROTOCOL, v1};
 use tokio::io::AsyncReadExt;
 use tonic::{Code, Request, Response, Status};
 
-use super::error::{invalid, status, whole};
+use super::error::{status, whole};
 use super::run::Streamed;
 use super::view::time;
 use crate::tasks::Tasks;
@@ -96,7 +96,7 @@ impl Daemon {
 
     fn warnings(&self) -> Vec<String> {
         let store = self.engine.store_problem().map(|problem| {
-            format!("the store cannot be written ({problem}); mend the cause and restart the daemon")
+            format!("the store cannot be written ({problem}); free some space on the disk, and the daemon goes on by itself")
         });
         let tasks = self.tasks.list().into_iter().filter(|task| !task.running);
         let tasks = tasks.map(|task| format!("the task {:?} has ended: {}", task.name, task.last_error));
@@ -135,7 +135,14 @@ impl DaemonService for Daemon {
     }
 
     async fn reload(&self, _: Request<v1::ReloadRequest>) -> Result<Response<v1::ReloadResponse>, Status> {
-        let needs_restart = (self.facts.reload)().map_err(|problem| invalid("INVALID_CONFIG", problem))?;
+        let needs_restart = (self.facts.reload)().map_err(|problem| {
+            status(
+                Code::InvalidArgument,
+                "INVALID_CONFIG",
+                problem,
+                "`spindle config check` lists what is wrong",
+            )
+        })?;
         Ok(Response::new(v1::ReloadResponse { needs_restart }))
     }
 

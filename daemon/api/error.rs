@@ -55,7 +55,8 @@ pub(super) fn whole(error: &dyn Error) -> String {
 }
 
 fn store_failed(error: &dyn Error) -> Status {
-    let hint = "processes go on with their shims; mend the cause (a full disk?) and restart the daemon";
+    let hint =
+        "processes go on with their shims; free some space on the disk, and the daemon goes on by itself";
     status(Code::Unavailable, "STORE_FAILED", whole(error), hint)
 }
 

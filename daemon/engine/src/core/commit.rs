@@ -50,6 +50,7 @@ pub(crate) async fn follow_up(engine: Engine, mut commits: mpsc::UnboundedReceiv
                 if let Some(last) = commit.events.last() {
                     engine.log().publish(last.seq);
                 }
+                commit.events.iter().for_each(|event| log(event));
                 for after in commit.after {
                     carry_out(&engine, after);
                 }
@@ -62,6 +63,22 @@ pub(crate) async fn follow_up(engine: Engine, mut commits: mpsc::UnboundedReceiv
                 let _ = commit.done.send(Err(error));
             }
         }
+    }
+}
+
+/// Tells the daemon's log what happened: the lives of runs and schedules for everybody, the rest
+/// for whoever looks closer.
+fn log(event: &Event) {
+    let run = event.run.map(tracing::field::display);
+    let (kind, data) = (event.kind.as_str(), &event.data);
+    let state = data["state"].as_str();
+    if kind.starts_with("step.") {
+        tracing::debug!(run, step = data["step"].as_str(), state, "{kind}");
+    } else if kind.starts_with("lease.") || kind == "run.queued" {
+        tracing::debug!(run, key = data["key"].as_str(), "{kind}");
+    } else {
+        let failure = data["failure"]["message"].as_str();
+        tracing::info!(run, state, failure, name = data["name"].as_str(), "{kind}");
     }
 }
 
