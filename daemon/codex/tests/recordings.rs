@@ -66,6 +66,7 @@ const EXPECTED: &str = "
     sigterm-in-tool         killed:15                           killed:15
     sigkill-in-stream       killed:9                            killed:9
     sigkill-in-tool         killed:9                            killed:9
+    stdout-gone             panicked                            panicked
     usage-error             startup_failure:usage               startup_failure:usage
     removed-flag            startup_failure:usage               -
     empty-prompt            startup_failure:prompt              startup_failure:prompt

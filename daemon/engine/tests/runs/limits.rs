@@ -189,7 +189,7 @@ fn checkpoints_keep_the_replay_and_the_records_short() {
     let mut lab = Lab::new();
     lab.play(|run, _| async move {
         let (mut number, _): (u64, String) = run.restored().await.unwrap_or_default();
-        while number < 2000 {
+        while number < 600 {
             number = run.step("iteration", async { Ok(number + 1) }).await?;
             // Large enough for a file of its own.
             run.checkpoint(&(number, "x".repeat(if number % 100 == 0 { 3000 } else { 0 }))).await?;
@@ -210,11 +210,11 @@ fn checkpoints_keep_the_replay_and_the_records_short() {
         detail.steps.iter().filter(|step| step.kind == StepKind::Checkpoint && !step.archived).count(),
         1
     );
-    assert_eq!(detail.run.steps_dropped + detail.steps.len() as u64, 4001);
+    assert_eq!(detail.run.steps_dropped + detail.steps.len() as u64, 1201);
     super::lab::wait_for(|| files(&lab.path("state/store/blobs")).len() <= 1);
     lab.block(lab.engine().tell(run, "on")).unwrap();
     lab.ends(run, "succeeded");
-    assert_eq!(lab.detail(run).run.output, Some(json!(2000)));
+    assert_eq!(lab.detail(run).run.output, Some(json!(600)));
 }
 
 #[test]
