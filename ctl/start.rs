@@ -49,7 +49,7 @@ pub(crate) struct StartArgs {
     #[arg(long = "after", value_name = "ID[:OUTCOME]", value_parser = parse::after)]
     after: Vec<AfterRun>,
 
-    /// Try again up to N times when it fails: N[,backoff=2s][,max=5m][,on=exit+timeout]
+    /// Try again up to N times when it fails: `N[,backoff=2s][,max=5m][,on=exit+timeout]`
     #[arg(long, value_name = "N", value_parser = parse::retry)]
     retry: Option<Retry>,
 

@@ -111,7 +111,9 @@ impl Life {
             () = SocketFile::keep_fresh(socket.path()) => {}
         }
         self.starter.stopping();
-        Ok(daemon.end().await?)
+        daemon.end().await?;
+        tracing::info!("ended");
+        Ok(())
     }
 }
 

@@ -80,7 +80,7 @@ impl From<Retry> for RetryPolicy {
     }
 }
 
-/// "N[,backoff=DURATION][,max=DURATION][,on=KIND+KIND…]".
+/// `N[,backoff=DURATION][,max=DURATION][,on=KIND+KIND…]`.
 pub(crate) fn retry(text: &str) -> Result<Retry, String> {
     let mut parts = text.split(',');
     let again = parts.next().unwrap_or_default();

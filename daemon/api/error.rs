@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::error::Error;
 
 use engine::schedule::{HostError, ScheduleError};
+use engine::store::StoreError;
 use engine::{Failure, RunError, StartError, WatchError};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -54,7 +55,10 @@ pub(super) fn whole(error: &dyn Error) -> String {
     text
 }
 
-fn store_failed(error: &dyn Error) -> Status {
+fn store_failed(error: &StoreError) -> Status {
+    if matches!(error, StoreError::Closed) {
+        return shutting_down();
+    }
     let hint =
         "processes go on with their shims; free some space on the disk, and the daemon goes on by itself";
     status(Code::Unavailable, "STORE_FAILED", whole(error), hint)

@@ -7,7 +7,7 @@
 //! - [`Settings`] are the choices of a user, [`Invocation`] is the command line made of them.
 //! - [`Decoder`] turns the bytes of stdout into [`Event`]s, live or after the fact.
 //! - [`Transcript`] gathers the events of one run; [`RunUsage`] is what it cost.
-//! - [`classify`] decides how the run ended; [`Outcome`] says so, with its evidence.
+//! - [`classify()`] decides how the run ended; [`Outcome`] says so, with its evidence.
 //! - [`Renderer`] shows events as text; [`Snapshot`] cleans up after a killed Codex.
 
 mod binary;

@@ -29,10 +29,10 @@ pub(crate) async fn drive(engine: Engine, run: RunId, seen: tokio::sync::watch::
         biased;
         // Nothing can be stored any longer, so nothing may be decided: processes go on with their
         // shims, and the next daemon takes the run up where the store has it.
-        _ = engine.store_broken() => return,
+        () = engine.halted() => return,
         result = work => result,
     };
-    if engine.store_problem().is_some() {
+    if engine.is_halted() {
         return;
     }
     if let Err(failure) = context.close().await {
@@ -57,7 +57,9 @@ pub(crate) async fn drive(engine: Engine, run: RunId, seen: tokio::sync::watch::
     if !matches!(verdict, Verdict::GoOn(_)) {
         settle(&engine, run, &start, outcome).await;
     }
-    if let Err(failure) = conclude(&engine, run, output, verdict).await {
+    if let Err(failure) = conclude(&engine, run, output, verdict).await
+        && !engine.is_halted()
+    {
         tracing::error!(%run, %failure, "could not store the end of a run");
     }
 }

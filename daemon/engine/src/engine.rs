@@ -55,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     /// Set once the store can no longer be written.
     pub(crate) broken: watch::Sender<Option<String>>,
+    /// Set once nothing may be decided any longer: the store has failed, or is being closed.
+    pub(crate) halted: watch::Sender<bool>,
 }
 
 /// Why a call about a run was refused.
@@ -168,7 +170,7 @@ impl Engine {
     ) -> Result<R, E> {
         let shared = &self.shared;
         let permit = shared.store.reserve().await?;
-        if self.store_problem().is_some() {
+        if self.is_halted() {
             return Err(StoreError::Closed.into());
         }
         let (result, done) = {
@@ -180,7 +182,7 @@ impl Engine {
         let stored = done.await.unwrap_or_else(|_| {
             // The runtime is being taken down. The batch may well be stored: from here on nobody must
             // decide anything by what he believes to have failed.
-            self.report_store_failure(&StoreError::Closed);
+            self.halt();
             Err(StoreError::Closed)
         });
         stored?;
@@ -461,13 +463,34 @@ impl Engine {
         }
     }
 
-    /// Marks the store's end as clean. Processes go on with their shims.
+    /// Marks the store's end as clean. Processes go on with their shims, and the tasks of runs
+    /// decide nothing any more: the next engine takes the runs up where the store has them.
     pub async fn close(&self) -> Result<(), StoreError> {
+        self.halt();
         let store = self.store().clone();
         tokio::task::spawn_blocking(move || store.close()).await.map_err(|_| StoreError::Closed)?
     }
 
+    fn halt(&self) {
+        self.shared.halted.send_replace(true);
+    }
+
+    pub(crate) fn is_halted(&self) -> bool {
+        *self.shared.halted.borrow()
+    }
+
+    /// Resolves when nothing may be decided any longer.
+    pub(crate) async fn halted(&self) {
+        // The sender lives as long as the engine.
+        let _ = self.shared.halted.subscribe().wait_for(|halted| *halted).await;
+    }
+
     pub(crate) fn report_store_failure(&self, error: &StoreError) {
+        self.halt();
+        if matches!(error, StoreError::Closed) {
+            // No failure: it is what was asked for.
+            return;
+        }
         let first = self.shared.broken.send_if_modified(|broken| {
             let first = broken.is_none();
             broken.get_or_insert_with(|| error.to_string());

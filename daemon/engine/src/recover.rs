@@ -116,6 +116,7 @@ impl Engine {
             hooks,
             tasks: TaskTracker::new(),
             broken: watch::Sender::default(),
+            halted: watch::Sender::default(),
         };
         let engine = Self::from_shared(shared, receiver);
         engine.take_up().await?;
