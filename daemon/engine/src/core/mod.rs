@@ -5,8 +5,11 @@
 //! of the transactions. What the world may see of a transaction (a workflow going on, a watcher's
 //! event, a client's answer) happens after its batch is on disk: see [`commit`].
 
+mod accept;
 pub(crate) mod commit;
 mod dispatch;
+mod ending;
+mod steps;
 mod tx;
 
 use std::cmp::Reverse;
@@ -23,8 +26,10 @@ use crate::run::tables::{Payload, StartRow, StepRow};
 use crate::run::{LeaseKey, Origin, Run, RunId, RunState, Start, Status, Step, Turn};
 use crate::settings::Settings;
 
-pub use tx::StartError;
-pub(crate) use tx::{NewRun, Tx, child_outcome, digest_of};
+pub use accept::StartError;
+pub(crate) use accept::{NewRun, digest_of};
+pub(crate) use ending::child_outcome;
+pub(crate) use tx::Tx;
 
 /// Everything that is active.
 pub(crate) struct Core {
