@@ -84,13 +84,22 @@ impl Autorunner {
         let told = run.as_ref().is_some_and(|run| {
             !run.state.is_ended() && run.signals.iter().any(|signal| signal == STOP_SIGNAL)
         });
-        Ok(Response::new(shown(&found, told, run.map(|run| view::run(&self.engine, &run)))))
+        let at_work = run.as_ref().is_some_and(|run| run.state.status() == RunStatus::Running);
+        let mut shown = shown(&found, told, run.map(|run| view::run(&self.engine, &run)));
+        // The file is judged by its keeper, as other tools judge it; the engine knows better whether
+        // its own loop goes on.
+        if at_work && shown.status == "error" {
+            "running".clone_into(&mut shown.status);
+        }
+        Ok(Response::new(shown))
     }
 
     /// Refuses a start that could not succeed.
     async fn examine(&self, root: &Path, options: &StartOptions) -> Result<(), Status> {
-        let path = options.environment.iter().chain(&options.env).rfind(|variable| variable.name == "PATH");
-        let named = options.env.iter().rfind(|variable| variable.name == autorunner::driver::BINARY_VARIABLE);
+        let find =
+            |name| options.environment.iter().chain(&options.env).rfind(|variable| variable.name == name);
+        let path = find("PATH");
+        let named = find(autorunner::driver::BINARY_VARIABLE);
         let named = named.and_then(|variable| variable.value.as_os_str().to_str().map(str::to_owned));
         let probe = Probe {
             command: named.or_else(|| self.codex.clone()),
