@@ -340,17 +340,9 @@ impl Engine {
         self.registry().kinds().collect()
     }
 
-    /// The newest active run that holds a lease.
+    /// The run that holds a lease.
     pub fn holder(&self, key: &LeaseKey) -> Option<RunId> {
         self.core().leases.get(key).map(|lease| lease.run)
-    }
-
-    /// The active runs that a schedule started.
-    pub fn active_of_schedule(&self, schedule: Uuid) -> Option<RunId> {
-        let core = self.core();
-        let mut runs = core.runs.values().filter(|active| !active.run.state.is_ended());
-        let mine = runs.find(|active| active.run.origin == crate::run::Origin::Schedule(schedule));
-        mine.map(|active| active.run.id)
     }
 
     /// The numbers of the oldest and newest event in the store, 0 and 0 for none.
