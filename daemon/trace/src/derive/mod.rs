@@ -1,0 +1,21 @@
+//! From records to rows and facts.
+
+use crate::session::Row;
+use crate::{Fact, Record};
+
+/// What a derivation gives, as it goes.
+pub trait Sink {
+    /// A row is new, or has changed.
+    fn row(&mut self, row: Row);
+    /// Something happened.
+    fn fact(&mut self, fact: &Fact<'_>);
+}
+
+/// A session's derivation: fed records in the order of the file, one at a time.
+///
+/// All that it knows is in its state, which can be stored beside a cursor and taken up again: for every way
+/// to cut the file into parts and every restart between them, rows and facts are the same.
+pub trait Derive {
+    /// Takes the next record.
+    fn feed(&mut self, record: &Record<'_>, sink: &mut impl Sink);
+}
