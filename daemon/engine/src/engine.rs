@@ -171,7 +171,7 @@ impl Engine {
         let shared = &self.shared;
         let permit = shared.store.reserve().await?;
         if self.is_halted() {
-            return Err(StoreError::Closed.into());
+            return Err(self.refusal().into());
         }
         let (result, done) = {
             let mut core = self.core();
@@ -471,6 +471,13 @@ impl Engine {
         tokio::task::spawn_blocking(move || store.close()).await.map_err(|_| StoreError::Closed)?
     }
 
+    /// Why nothing is decided any longer: the store has failed, which is an answer, or the daemon goes down, which
+    /// is none: the next daemon gives it.
+    pub(crate) fn refusal(&self) -> StoreError {
+        let failed = || self.store_problem().map(|_| StoreError::ReadOnly(Arc::new(StoreError::Closed)));
+        self.store().problem().or_else(failed).unwrap_or(StoreError::Closed)
+    }
+
     fn halt(&self) {
         self.shared.halted.send_replace(true);
     }
@@ -486,9 +493,9 @@ impl Engine {
     }
 
     pub(crate) fn report_store_failure(&self, error: &StoreError) {
+        let asked_for = self.is_halted() && matches!(error, StoreError::Closed);
         self.halt();
-        if matches!(error, StoreError::Closed) {
-            // No failure: it is what was asked for.
+        if asked_for {
             return;
         }
         let first = self.shared.broken.send_if_modified(|broken| {

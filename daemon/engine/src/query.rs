@@ -223,12 +223,17 @@ impl Engine {
         leases
     }
 
-    /// Resolves when a run has ended.
+    /// Resolves when a run has ended, or when that cannot be stored any longer: then it may take as long as a person
+    /// takes to make room on the disk, who must be told.
     pub async fn wait(&self, run: RunId) -> Result<Run, RunError> {
         let seen = self.core().runs.get(&run).map(|active| active.seen.subscribe());
         if let Some(mut seen) = seen {
             // The sender goes when the run leaves memory: after its end.
-            let _ = seen.wait_for(|Seen { state, .. }| state.is_ended()).await;
+            tokio::select! {
+                biased;
+                _ = seen.wait_for(|Seen { state, .. }| state.is_ended()) => {}
+                _ = self.store_broken() => return Err(self.refusal().into()),
+            }
         }
         self.record(run).await
     }
