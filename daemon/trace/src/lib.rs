@@ -21,6 +21,8 @@ mod place;
 pub mod record;
 pub mod session;
 pub mod source;
+pub mod spine;
+pub mod verify;
 
 pub use fact::{Fact, What};
 pub use id::{InvalidSessionId, SessionId};
