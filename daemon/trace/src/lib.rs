@@ -10,13 +10,15 @@
 //! - [`derive`]: records, fed one by one, become the rows of a session ([`session`]) and the facts that
 //!   signals are made of ([`fact`]).
 //!
-//! Where the bytes lie is found by [`source`], and that there are more of them is told by [`tail`].
+//! Where the bytes lie is found by [`source`], and that there are more of them is told by [`tail`]. Runs that other
+//! tools keep in directories are recognised by [`rundir`].
 
 pub mod derive;
 pub mod fact;
 mod id;
 mod place;
 pub mod record;
+pub mod rundir;
 pub mod session;
 pub mod source;
 pub mod tail;
