@@ -9,12 +9,15 @@
 //! - [`record`]: a line, decoded into terms that both formats share ([`Record`]);
 //! - [`derive`]: records, fed one by one, become the rows of a session ([`session`]) and the facts that
 //!   signals are made of ([`fact`]).
+//!
+//! What leaves goes through [`redact`].
 
 pub mod derive;
 pub mod fact;
 mod id;
 mod place;
 pub mod record;
+pub mod redact;
 pub mod session;
 
 pub use fact::{Fact, What};
