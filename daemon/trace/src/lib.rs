@@ -10,7 +10,8 @@
 //! - [`derive`]: records, fed one by one, become the rows of a session ([`session`]) and the facts that
 //!   signals are made of ([`fact`]).
 //!
-//! What leaves goes through [`redact`].
+//! Evidence is made from a whole session, read again in full ([`transcript`]); what leaves goes through
+//! [`redact`].
 
 pub mod derive;
 pub mod fact;
@@ -19,6 +20,7 @@ mod place;
 pub mod record;
 pub mod redact;
 pub mod session;
+pub mod transcript;
 
 pub use fact::{Fact, What};
 pub use id::{InvalidSessionId, SessionId};
