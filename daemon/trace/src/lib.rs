@@ -13,9 +13,11 @@
 //! Evidence is made from a whole session, read again in full ([`transcript`]); what leaves goes through
 //! [`redact`].
 
+pub mod atif;
 pub mod derive;
 pub mod fact;
 mod id;
+pub mod output;
 mod place;
 pub mod record;
 pub mod redact;
