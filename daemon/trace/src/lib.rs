@@ -14,6 +14,7 @@
 //! [`redact`].
 
 pub mod atif;
+pub mod bundle;
 pub mod derive;
 pub mod fact;
 mod id;

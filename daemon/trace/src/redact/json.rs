@@ -1,7 +1,7 @@
 //! Redaction of JSON text in place: only the strings that change are written anew.
 //!
 //! Whatever else the text has stays as it is, byte for byte: the order of keys, keys that come twice, numbers
-//! of any size, a torn end. So a line that was valid stays valid, and one that was not is no worse.
+//! of any size. So a line that was valid stays valid.
 
 use std::borrow::Cow;
 
@@ -22,6 +22,16 @@ pub(super) fn redact<'a>(redactor: &mut Redactor, text: &'a [u8]) -> Cow<'a, [u8
     let hidden = |needle: &[u8]| text.windows(needle.len()).any(|window| window == needle);
     if !patterns::may_match(text) && !hidden(b"\\u00") && !hidden(br#""chunk""#) {
         return Cow::Borrowed(text);
+    }
+    if serde_json::from_slice::<serde::de::IgnoredAny>(text).is_err() {
+        // Torn, or no JSON at all: what stands in it is text like any other.
+        return match String::from_utf8_lossy(text) {
+            Cow::Borrowed(plain) => match redactor.text(plain) {
+                Cow::Borrowed(_) => Cow::Borrowed(text),
+                Cow::Owned(new) => Cow::Owned(new.into_bytes()),
+            },
+            Cow::Owned(plain) => Cow::Owned(redactor.text(&plain).into_owned().into_bytes()),
+        };
     }
     let mut out: Vec<u8> = Vec::new();
     let mut copied = 0;

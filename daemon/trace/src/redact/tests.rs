@@ -110,6 +110,14 @@ fn json_keeps_everything_but_the_secret() {
 }
 
 #[test]
+fn a_torn_line_is_redacted_as_text() {
+    let mut redactor = Redactor::new();
+    let out =
+        redactor.json(format!("{{\"type\":\"event\",\"text\":\"key {GITHUB} and").as_bytes()).into_owned();
+    assert_eq!(String::from_utf8(out).unwrap(), "{\"type\":\"event\",\"text\":\"key [secret:1] and");
+}
+
+#[test]
 fn output_in_base64_is_looked_into() {
     use base64::Engine as _;
     let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);

@@ -51,11 +51,13 @@ impl SessionFiles {
         if path.is_dir() {
             let bundle = path.join("bundle.json").is_file();
             let spine = if bundle { path.join("spine") } else { path.to_owned() };
-            let paths = segments(&spine)?;
-            if paths.is_empty() {
-                return Err(FilesError::NotASession(path.to_owned()));
-            }
+            let paths = if spine.is_dir() { segments(&spine)? } else { Vec::new() };
             let rollout = if bundle { only_rollout(&path.join("rollout")) } else { None };
+            if paths.is_empty() {
+                return rollout
+                    .map(|rollout| Self::rollout(&rollout))
+                    .ok_or_else(|| FilesError::NotASession(path.to_owned()));
+            }
             return Ok(Self { format: Format::Spine, paths, root: Some(path.to_owned()), rollout });
         }
         if path.is_file() && path.extension().is_some_and(|ext| ext == "jsonl") {
