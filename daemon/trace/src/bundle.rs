@@ -24,7 +24,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::SessionId;
-use crate::output::{Output, OutputError};
+use crate::output::{Output, OutputError, hex, sha256_hex};
 use crate::redact::{Redactor, Report};
 use crate::session::Format;
 use crate::transcript::{FilesError, SessionFiles};
@@ -241,14 +241,14 @@ impl Bundle<'_> {
         File::open(path)
             .and_then(|file| file.take(ARTIFACT_LIMIT).read_to_end(&mut content))
             .map_err(failed)?;
-        let before = hash(&content);
+        let before = sha256_hex(&content);
         let new: Cow<'_, [u8]> = if self.redactor.is_active() {
             Cow::Owned(self.redactor.text(&String::from_utf8_lossy(&content)).into_owned().into_bytes())
         } else {
             Cow::Borrowed(&content)
         };
         self.output.write(name, &new)?;
-        let after = hash(&new);
+        let after = sha256_hex(&new);
         self.files.insert(name.to_owned(), FileEntry { sha256: after.clone(), bytes: new.len() as u64 });
         Ok((before, after))
     }
@@ -277,7 +277,7 @@ impl Bundle<'_> {
         }
         let new = self.redactor.json(&content);
         self.output.write(name, &new)?;
-        self.files.insert(name.to_owned(), FileEntry { sha256: hash(&new), bytes: new.len() as u64 });
+        self.files.insert(name.to_owned(), FileEntry { sha256: sha256_hex(&new), bytes: new.len() as u64 });
         Ok(())
     }
 }
@@ -288,12 +288,6 @@ fn is_plain_file(path: &Path) -> bool {
 
 fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
     text.windows(needle.len()).position(|window| window == needle)
-}
-
-pub(crate) fn hash(content: &[u8]) -> String {
-    let mut sums = Sums::default();
-    sums.add(content);
-    sums.finish().sha256
 }
 
 /// The hash and length of what passes.
@@ -310,13 +304,7 @@ impl Sums {
     }
 
     fn finish(self) -> FileEntry {
-        let digest = self.sha256.finalize();
-        let mut sha256 = String::with_capacity(64);
-        for byte in digest {
-            sha256.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
-            sha256.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
-        }
-        FileEntry { sha256, bytes: self.bytes }
+        FileEntry { sha256: hex(&self.sha256.finalize()), bytes: self.bytes }
     }
 }
 
@@ -371,7 +359,7 @@ mod tests {
         let record = serde_json::json!({
             "schema_version": "codex_trace_spine_v1", "thread_id": "01930f5e-77aa-7c01-9b1d-2f0f6a0c4e11", "seq": 900,
             "timestamp": "2026-03-02T09:00:00Z", "type": "artifact_ref",
-            "payload": {"kind": "git_diff", "artifact_path": "artifacts/git_diff.patch", "sha256": hash(patch.as_bytes())},
+            "payload": {"kind": "git_diff", "artifact_path": "artifacts/git_diff.patch", "sha256": sha256_hex(patch.as_bytes())},
         });
         let mut last = File::options().append(true).open(spine.join("segment-001.jsonl")).unwrap();
         writeln!(last, "{record}").unwrap();
@@ -420,7 +408,11 @@ mod tests {
         );
         for (name, entry) in &manifest.files {
             let content = fs::read(out.join(name)).unwrap();
-            assert_eq!((hash(&content), content.len() as u64), (entry.sha256.clone(), entry.bytes), "{name}");
+            assert_eq!(
+                (sha256_hex(&content), content.len() as u64),
+                (entry.sha256.clone(), entry.bytes),
+                "{name}"
+            );
         }
         let text = all(&out);
         for secret in ["s3cretpw", "hunter2", "/home/dev"] {
