@@ -8,6 +8,10 @@
 
 mod handle;
 mod settings;
+//! - [`distill`]: from a moment of a session to a task that an agent can be judged by;
+//! - [`dataset`]: tasks together.
+pub mod dataset;
+pub mod distill;
 pub mod signal;
 mod store;
 pub mod view;

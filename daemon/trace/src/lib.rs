@@ -27,6 +27,13 @@ pub mod spine;
 pub mod verify;
 pub mod tail;
 mod watch;
+//! Evidence is made from a whole session, read again in full ([`transcript`]); what leaves goes through
+//! [`redact`].
+pub mod atif;
+pub mod bundle;
+pub mod output;
+pub mod redact;
+pub mod transcript;
 
 pub use fact::{Fact, What};
 pub use id::{InvalidSessionId, SessionId};
