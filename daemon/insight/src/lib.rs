@@ -1,12 +1,14 @@
 //! What traces tell: signals of friction and delight, found while a session is written.
 //!
 //! - [`signal`]: what a signal is;
+//! - [`rules`]: the rule set `v1`, fed fact by fact;
 //! - [`Insight`]: the handle: what is asked of sessions and signals, and what follows them live;
 //! - [`Settings`]: what can be set;
 //! - [`view`]: what is asked and answered;
 //! - `store`: what is kept, in the engine's store.
 
 mod handle;
+pub mod rules;
 mod settings;
 pub mod signal;
 mod store;
