@@ -10,9 +10,11 @@
 //! - [`derive`]: records, fed one by one, become the rows of a session ([`session`]) and the facts that
 //!   signals are made of ([`fact`]).
 
+pub mod decode;
 pub mod derive;
 pub mod fact;
 mod id;
+pub mod lines;
 mod place;
 pub mod record;
 pub mod session;
