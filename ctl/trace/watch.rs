@@ -3,22 +3,23 @@
 use clap::Args;
 use serde::Serialize;
 use spindle_client::v1::signal_change::Kind;
-use spindle_client::v1::{SignalChange, WatchSignalsRequest};
-use spindle_client::{Client, SignalWatch};
+use spindle_client::v1::{Event, SignalChange, WatchEventsRequest, WatchSignalsRequest};
+use spindle_client::{Client, EventWatch, SignalWatch};
 
 use super::signals::TypeChoice;
-use super::view::{SessionView, SignalView, type_tone, type_word};
+use super::view::{SignalView, type_tone, type_word};
 use crate::app::App;
 use crate::error::{CtlError, calling};
 use crate::exit::Exit;
+use crate::show::run::EventView;
 use crate::show::table::{Tone, short_id};
 use crate::show::text::{clean, shorten};
 use crate::show::time::{local, rfc3339, timestamp};
-use crate::show::{Out, word};
+use crate::show::{Out, parsed, word};
 
 const AFTER_HELP: &str = "\
 Changes come in order, without gap or repeat, also across a restart of the
-daemon, until Ctrl-C. A signal that later records disprove is withdrawn; one
+daemon, until Ctrl-C, and with them the sessions that begin and settle. A signal that later records disprove is withdrawn; one
 whose session has settled is final.
 
 Examples:
@@ -57,10 +58,8 @@ struct ChangeView<'a> {
     number: u64,
     time: Option<String>,
     kind: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    live: bool,
     signal: Option<SignalView<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    session: Option<SessionView<'a>>,
 }
 
 impl WatchArgs {
@@ -70,51 +69,68 @@ impl WatchArgs {
             r#type: TypeChoice::to_wire(self.kind),
             category: self.category.unwrap_or_default(),
             min_severity: self.min_severity,
-            sessions: !self.no_sessions,
         };
-        let mut watch = SignalWatch::new(client, request, app.wait_patiently());
-        let changes = async {
+        let mut changes = SignalWatch::new(client.clone(), request, app.wait_patiently());
+        let request = WatchEventsRequest { types: vec!["session.".to_owned()], ..Default::default() };
+        let mut events = EventWatch::new(client, request, App::retry_quietly());
+        let show_changes = async {
             loop {
-                let change = watch.next().await.map_err(calling("watch signals"))?;
-                print(app.out, &change)?;
+                let change = changes.next().await.map_err(calling("watch signals"))?;
+                print_change(app.out, &change)?;
             }
+        };
+        let show_sessions = async {
+            while let Some(event) = events.next().await.map_err(calling("watch sessions"))? {
+                print_session(app.out, &event)?;
+            }
+            std::future::pending().await
         };
         tokio::select! {
             biased;
             // Ctrl-C is how a watch is meant to end; 130 says that it was.
             signal = tokio::signal::ctrl_c() => signal.map(|()| Exit::INTERRUPTED).map_err(CtlError::Output),
-            result = changes => result,
+            result = show_changes => result,
+            result = show_sessions, if !self.no_sessions => result,
         }
     }
 }
 
-fn print(out: Out, change: &SignalChange) -> Result<(), CtlError> {
+fn print_change(out: Out, change: &SignalChange) -> Result<(), CtlError> {
     let kind = word(change.kind().as_str_name(), "KIND_");
     if out.is_json() {
         return out.document(&ChangeView {
             number: change.number,
             time: rfc3339(change.time.as_ref()),
-            kind: kind.replace('-', "_"),
+            kind,
+            live: change.live,
             signal: change.signal.as_ref().map(SignalView::from),
-            session: change.session.as_ref().map(SessionView::from),
         });
     }
-    let time = out.paint(&local(timestamp(change.time.as_ref())), Tone::Faint);
-    if let Some(signal) = &change.signal {
-        let tone = if change.kind() == Kind::Withdrawn { Tone::Faint } else { type_tone(signal.r#type()) };
-        let what = out.paint(&format!("{kind:9}  {:8}", type_word(signal.r#type())), tone);
-        return out.line(&format!(
-            "{time}  {what}  {:22}  {:.2}  {:13}  {}",
-            clean(&signal.category),
-            signal.severity,
-            clean(short_id(&signal.session_id, 13)),
-            shorten(&clean(&signal.description), 120),
-        ));
+    let Some(signal) = &change.signal else { return Ok(()) };
+    let tone = if change.kind() == Kind::Withdrawn { Tone::Faint } else { type_tone(signal.r#type()) };
+    let line = format!(
+        "{}  {}  {:22}  {:.2}  {:13}  {}",
+        out.paint(&local(timestamp(change.time.as_ref())), Tone::Faint),
+        out.paint(&format!("{kind:9}  {:8}", type_word(signal.r#type())), tone),
+        clean(&signal.category),
+        signal.severity,
+        clean(short_id(&signal.session_id, 13)),
+        shorten(&clean(&signal.description), 120),
+    );
+    out.line(line.trim_end())
+}
+
+fn print_session(out: Out, event: &Event) -> Result<(), CtlError> {
+    if out.is_json() {
+        return out.document(&EventView::from(event));
     }
-    let Some(session) = &change.session else { return Ok(()) };
-    let what = out.paint(&kind.replace('-', " "), Tone::Busy);
-    let place = if session.git_url.is_empty() { &session.cwd } else { &session.git_url };
-    let line =
-        format!("{time}  {what}  {}  {} {} {}", session.id, session.source, session.model, session.profile);
-    out.line(format!("{}  {}", line.trim_end(), clean(place)).trim_end())
+    let data = parsed(&event.data_json);
+    let part = |name: &str| clean(data[name].as_str().unwrap_or_default());
+    let line = format!(
+        "{}  {}  {}",
+        out.paint(&local(timestamp(event.time.as_ref())), Tone::Faint),
+        out.paint(&format!("{:19}", clean(&event.r#type)), Tone::Busy),
+        ["session", "source", "model", "profile", "cwd"].map(part).join("  "),
+    );
+    out.line(line.trim_end())
 }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use insight::signal::{RuleSet, SignalType};
 use insight::Signal;
+use insight::signal::{RuleSet, SignalType};
 use jiff::Timestamp;
 use spindle_client::v1;
 use trace::Place;
@@ -125,16 +125,18 @@ fn outcome(outcome: CallOutcome) -> &'static str {
         CallOutcome::TimedOut => "timed_out",
         CallOutcome::Rejected => "rejected",
         CallOutcome::Broken => "broken",
+        CallOutcome::Interrupted => "interrupted",
     }
 }
 
-const OUTCOMES: [CallOutcome; 6] = [
+const OUTCOMES: [CallOutcome; 7] = [
     CallOutcome::Open,
     CallOutcome::Succeeded,
     CallOutcome::Failed,
     CallOutcome::TimedOut,
     CallOutcome::Rejected,
     CallOutcome::Broken,
+    CallOutcome::Interrupted,
 ];
 
 /// How a call ended, from the word for it.
@@ -259,5 +261,39 @@ pub(super) fn rules_of(rules: v1::RuleSet) -> RuleSet {
     match rules {
         v1::RuleSet::V1 | v1::RuleSet::Unspecified => RuleSet::V1,
         v1::RuleSet::Compat => RuleSet::Compat,
+    }
+}
+
+/// What is left of a signal that has been withdrawn.
+pub(super) fn withdrawn(change: &insight::SignalChange) -> v1::Signal {
+    v1::Signal {
+        id: change.id.to_string(),
+        r#type: kind(change.kind).into(),
+        category: change.category.clone(),
+        severity: change.severity,
+        session_id: change.session.to_string(),
+        rule_set: v1::RuleSet::V1.into(),
+        ..v1::Signal::default()
+    }
+}
+
+/// A session as lists show it.
+pub(super) fn session_view(view: &insight::SessionView) -> v1::TraceSession {
+    let sum = |counts: &std::collections::BTreeMap<String, u32>| {
+        counts.values().map(|count| u64::from(*count)).sum()
+    };
+    let path = match view.session.format {
+        // What people call a spine is its directory.
+        Format::Spine => view.path.parent().unwrap_or(&view.path),
+        Format::Rollout | Format::Bundle => &view.path,
+    };
+    v1::TraceSession {
+        path: bytes(path),
+        friction: sum(&view.friction),
+        delight: sum(&view.delight),
+        profile: view.profile.clone(),
+        settled: view.settled,
+        gone: view.gone_at.is_some(),
+        ..session(&view.session)
     }
 }
