@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use insight::signal::{RuleSet, SignalType};
 use insight::Signal;
+use insight::signal::{RuleSet, SignalType};
 use jiff::Timestamp;
 use spindle_client::v1;
 use trace::Place;
@@ -277,7 +277,9 @@ pub(super) fn withdrawn(change: &insight::SignalChange) -> v1::Signal {
 
 /// A session as lists show it.
 pub(super) fn session_view(view: &insight::SessionView) -> v1::TraceSession {
-    let sum = |counts: &std::collections::BTreeMap<String, u32>| counts.values().map(|count| u64::from(*count)).sum();
+    let sum = |counts: &std::collections::BTreeMap<String, u32>| {
+        counts.values().map(|count| u64::from(*count)).sum()
+    };
     let path = match view.session.format {
         // What people call a spine is its directory.
         Format::Spine => view.path.parent().unwrap_or(&view.path),
