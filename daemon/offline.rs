@@ -5,7 +5,6 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
-use engine::TABLES;
 use engine::store::{self, Report};
 use serde_json::{Value, json};
 use spindle_client::Paths;
@@ -14,6 +13,7 @@ use crate::args::{ConfigCommand, OfflineCommand};
 use crate::config::{Place, Problem, Problems, Source, default_file};
 use crate::failure::Failure;
 use crate::lock::StateLock;
+use crate::tables::TABLES;
 
 /// The store's directory within the state directory, where the engine keeps it.
 const STORE: &str = "store";

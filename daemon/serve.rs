@@ -24,6 +24,7 @@ use tonic::{Code, Request, Status};
 use crate::api;
 use crate::args::{KEEPER, SHIM};
 use crate::config::Config;
+use crate::tables::TABLES;
 use crate::tasks::{OnEnd, Tasks};
 
 /// How long open calls have after the word to end; streams end at once.
@@ -214,6 +215,7 @@ async fn open_engine(paths: &Paths, config: &Config) -> Result<Engine, ServeErro
         supervisor: Supervisor::new(shim, soft_limit),
         clock: Arc::new(SystemClock),
         on_end: hooks(config),
+        tables: TABLES,
         store: config.store_options(),
     };
     Engine::open(setup).await.map_err(ServeError::Engine)

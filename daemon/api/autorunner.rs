@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 
 use super::error::{from_run, from_start, invalid, status, whole};
-use super::run::Streamed;
+use super::list::Streamed;
 use super::template::read_options;
 use super::view;
 

@@ -12,7 +12,7 @@ use tokio::io::AsyncReadExt;
 use tonic::{Code, Request, Response, Status};
 
 use super::error::{status, whole};
-use super::run::Streamed;
+use super::list::Streamed;
 use super::view::time;
 use crate::tasks::Tasks;
 

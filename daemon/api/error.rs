@@ -31,7 +31,7 @@ fn status_with(
 }
 
 /// The daemon is going down. Without details: a client takes it as a cut, and comes back.
-fn shutting_down() -> Status {
+pub(super) fn shutting_down() -> Status {
     Status::unavailable("the daemon is shutting down")
 }
 
@@ -55,7 +55,7 @@ pub(super) fn whole(error: &dyn Error) -> String {
     text
 }
 
-fn store_failed(error: &StoreError) -> Status {
+pub(super) fn store_failed(error: &StoreError) -> Status {
     if matches!(error, StoreError::Closed) {
         return shutting_down();
     }

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::core::commit::{self, Commit};
 use crate::core::{Core, NewRun, StartError, Stored, Tx, digest_of};
 use crate::drive::drive;
-use crate::event::{EventLog, EventStream, Token, WatchError};
+use crate::event::{EventLog, EventStream, NewEvent, Token, WatchError};
 use crate::failure::{Failure, FailureKind, cut};
 use crate::files::{RunFiles, VALUE_LIMIT};
 use crate::logs::LogHub;
@@ -26,7 +26,7 @@ use crate::run::{
     Ending, LeaseKey, Refused, Run, RunEvent, RunId, RunState, Start, StartRun, Step, StepState, Turn,
 };
 use crate::settings::Settings;
-use crate::store::{Stats, Store, StoreError};
+use crate::store::{Batch, Reader, Stats, Store, StoreError};
 use crate::workflow::{AnyWorkflow, Registry};
 
 /// Runs to start when a run has ended.
@@ -187,6 +187,33 @@ impl Engine {
         });
         stored?;
         Ok(result)
+    }
+
+    /// Stores another crate's rows together with the events that tell of them: all of it or nothing.
+    /// Resolves when it is on disk, and then watchers see the events. Calls that overlap are carried
+    /// out in any order; who needs one waits for each.
+    ///
+    /// A batch or event that no row can hold is refused, and harms nobody else.
+    pub async fn commit(&self, mut batch: Batch, events: Vec<NewEvent>) -> Result<(), StoreError> {
+        if let Some(defect) = batch.take_defect() {
+            return Err(defect);
+        }
+        for event in &events {
+            event.check()?;
+        }
+        self.transact(|tx| {
+            tx.batch.append(batch);
+            for event in events {
+                tx.event(None, &event.kind, event.data);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// The reading side of the store, for crates that keep rows of their own in it.
+    pub fn reader(&self) -> &Reader {
+        self.store().reader()
     }
 
     /// Starts a run. Resolves when it is on disk; from then on it happens.

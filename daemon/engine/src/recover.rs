@@ -31,8 +31,8 @@ pub(crate) struct FactRow {
     pub number: u64,
 }
 
-/// Every table there is.
-pub static TABLES: &[TableInfo] = &[
+/// The engine's own tables. Those of other crates have prefixes of their own: `insight` 0x40 to 0x4f.
+pub const TABLES: &[TableInfo] = &[
     TableInfo::of::<Facts>(),
     TableInfo::of::<Runs>(),
     TableInfo::of::<Starts>(),
@@ -66,6 +66,9 @@ pub struct Setup {
     pub clock: Arc<dyn Clock>,
     /// Which runs are started when a run has ended.
     pub on_end: OnEnd,
+    /// Every table of the store: [`TABLES`], and what other crates keep beside them
+    /// ([`join_tables`](crate::store::join_tables)).
+    pub tables: &'static [TableInfo],
     /// How the store is opened.
     pub store: Options,
 }
@@ -77,7 +80,7 @@ impl Engine {
         let directory = setup.state_dir.join("store");
         let options = setup.store;
         let opened = tokio::task::spawn_blocking(move || {
-            let store = Store::open(&directory, TABLES, &options)?;
+            let store = Store::open(&directory, setup.tables, &options)?;
             let files = RunFiles::new(&setup.state_dir, store.blobs().clone()).map_err(|error| {
                 crate::store::StoreError::Io {
                     action: "create the directory of runs in",

@@ -9,15 +9,21 @@
 //! - [`record`]: a line, decoded into terms that both formats share ([`Record`]);
 //! - [`derive`]: records, fed one by one, become the rows of a session ([`session`]) and the facts that
 //!   signals are made of ([`fact`]).
+//!
+//! Where the bytes lie is found by [`source`].
 
+pub mod decode;
 pub mod derive;
 pub mod fact;
 mod id;
+pub mod lines;
 mod place;
 pub mod record;
 pub mod session;
+pub mod source;
 
 pub use fact::{Fact, What};
 pub use id::{InvalidSessionId, SessionId};
 pub use place::Place;
 pub use record::{Body, Record};
+pub use source::{Catalog, SessionSource, SourceFile};

@@ -62,6 +62,11 @@ impl Batch {
         self.operations.is_empty()
     }
 
+    /// What makes the batch impossible to store, if something does. Asked before the commit, it harms nothing.
+    pub(crate) fn take_defect(&mut self) -> Option<StoreError> {
+        self.defect.take()
+    }
+
     fn push<T: Table>(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
         if key.len() > MAX_KEY_BYTES {
             self.refuse(|| StoreError::key_too_large(T::NAME, &key));

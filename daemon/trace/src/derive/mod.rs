@@ -18,4 +18,9 @@ pub trait Sink {
 pub trait Derive {
     /// Takes the next record.
     fn feed(&mut self, record: &Record<'_>, sink: &mut impl Sink);
+
+    /// Gives the rows that have changed but are not finished: the running turn, open calls, requests without
+    /// an answer. Finished rows come at once. To be called at the end of every batch of records, before the
+    /// state is stored; when it is called makes no difference to what the rows are in the end.
+    fn flush(&mut self, sink: &mut impl Sink);
 }
