@@ -165,7 +165,7 @@ impl TraceService for Traces {
             word => Some(view::outcome_of(word).ok_or_else(|| {
                 invalid(
                     "INVALID_SPEC",
-                    format!("{word:?} is no outcome: open, succeeded, failed, timed_out, rejected, broken"),
+                    format!("{word:?} is no outcome: open, succeeded, failed, timed_out, rejected, broken, interrupted"),
                 )
             })?),
         };

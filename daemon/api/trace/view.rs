@@ -125,16 +125,18 @@ fn outcome(outcome: CallOutcome) -> &'static str {
         CallOutcome::TimedOut => "timed_out",
         CallOutcome::Rejected => "rejected",
         CallOutcome::Broken => "broken",
+        CallOutcome::Interrupted => "interrupted",
     }
 }
 
-const OUTCOMES: [CallOutcome; 6] = [
+const OUTCOMES: [CallOutcome; 7] = [
     CallOutcome::Open,
     CallOutcome::Succeeded,
     CallOutcome::Failed,
     CallOutcome::TimedOut,
     CallOutcome::Rejected,
     CallOutcome::Broken,
+    CallOutcome::Interrupted,
 ];
 
 /// How a call ended, from the word for it.
