@@ -31,15 +31,17 @@ pub struct Insight {
 
 /// An ingest under way.
 pub struct Ingest {
-    progress: watch::Receiver<Progress>,
+    /// How far it has come, and how it goes on.
+    pub progress: watch::Receiver<Progress>,
     service: Arc<Service>,
     homes: Vec<PathBuf>,
 }
 
 impl Ingest {
-    /// How far it has come, and how it goes on.
-    pub fn progress(&self) -> watch::Receiver<Progress> {
-        self.progress.clone()
+    /// What there is by now, without waiting for the rest.
+    pub async fn so_far(self) -> Result<Ingested, InsightError> {
+        let (service, homes) = (self.service, self.homes);
+        blocking(move || Query { reader: &service.reader }.ingested(|home| homes.contains(home))).await
     }
 
     /// Resolves when everything that was there when it began is read and stored.
@@ -50,8 +52,7 @@ impl Ingest {
             waited = self.progress.wait_for(all) => drop(waited.map_err(|_| InsightError::Closed)?),
             () = self.service.ended() => return Err(InsightError::Closed),
         }
-        let (service, homes) = (self.service, self.homes);
-        blocking(move || Query { reader: &service.reader }.ingested(&homes)).await
+        self.so_far().await
     }
 }
 
@@ -191,7 +192,11 @@ impl Insight {
     /// Numbers about the pipeline.
     pub async fn stats(&self) -> Result<InsightStats, InsightError> {
         let service = Arc::clone(&self.service);
-        blocking(move || Ok(service.stats())).await
+        blocking(move || {
+            let totals = Query { reader: &service.reader }.ingested(|_| true)?;
+            Ok(service.stats(&totals))
+        })
+        .await
     }
 
     /// Follows the changes of signals from a number on: first those that are kept, then those to come. 0 is from

@@ -282,7 +282,7 @@ impl SignalStream {
     }
 
     /// The next changes, at least one: waits until there is one.
-    pub async fn next(&mut self) -> Result<Vec<Arc<SignalChange>>, InsightError> {
+    pub async fn next(&mut self) -> Result<Vec<SignalChange>, InsightError> {
         loop {
             let waited = self.durable.wait_for(|last| *last >= self.next).await;
             let last = *waited.map_err(|_| InsightError::Closed)?;
@@ -300,7 +300,7 @@ impl SignalStream {
             match changes.last() {
                 Some(change) => {
                     self.next = change.number + 1;
-                    return Ok(changes);
+                    return Ok(changes.into_iter().map(Arc::unwrap_or_clone).collect());
                 }
                 // None of them could be read.
                 None => self.next = last + 1,

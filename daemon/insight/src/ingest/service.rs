@@ -26,7 +26,7 @@ use super::session::{Change, Live, Part, Reached, ReadError, Terms};
 use crate::log::Log;
 use crate::settings::{Retention, Settings};
 use crate::store::tables::Cursors;
-use crate::view::{HomeView, InsightError, InsightStats, Phase};
+use crate::view::{HomeView, Ingested, InsightError, InsightStats, Phase};
 
 /// How many bytes are read at a time.
 const CHUNK: usize = 1 << 20;
@@ -488,7 +488,7 @@ impl Service {
         }
     }
 
-    pub(crate) fn stats(&self) -> InsightStats {
+    pub(crate) fn stats(&self, totals: &Ingested) -> InsightStats {
         let numbers = self.board.numbers();
         let gauge = |gauge: &AtomicU64| gauge.load(Memory::Relaxed);
         let settings = self.settings();
@@ -496,12 +496,19 @@ impl Service {
             path: path.clone(),
             present: path.is_dir(),
             notified: false,
+            watches: 0,
             problem: None,
         });
         InsightStats {
             sessions: numbers.sessions,
             open_sessions: numbers.open,
             gone_sessions: numbers.gone,
+            signals: totals.signals,
+            records: totals.records,
+            bytes: totals.bytes,
+            findings: totals.findings,
+            last_scan: None,
+            last_scan_took: None,
             bytes_read: gauge(&self.gauges.bytes),
             records_read: gauge(&self.gauges.records),
             signals_raised: gauge(&self.gauges.raised),

@@ -468,12 +468,6 @@ impl Live {
         self.gathered.any = true;
         self.pipeline.settle(&mut self.gathered.out);
         self.learn(terms);
-        // What no rule has disproved by now stands.
-        let open: Vec<_> = self.signals.values().filter(|known| !known.signal.settled).cloned().collect();
-        for Numbered { mut signal, .. } in open {
-            signal.settled = true;
-            self.raise(signal, terms);
-        }
     }
 
     /// Makes one batch of all that has gathered; none if there is nothing to store. `reached` says whether
