@@ -1,6 +1,7 @@
 //! What traces tell: signals of friction and delight, found while a session is written.
 //!
 //! - [`signal`]: what a signal is;
+//! - [`rules`]: the rule set `v1`, fed fact by fact;
 //! - [`Insight`]: the handle: what is asked of sessions and signals, and what follows them live;
 //! - [`Settings`]: what can be set;
 //! - [`view`]: what is asked and answered;
@@ -10,6 +11,7 @@ mod handle;
 mod ingest;
 mod log;
 mod query;
+pub mod rules;
 mod settings;
 pub mod signal;
 mod store;
