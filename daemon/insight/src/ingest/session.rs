@@ -15,7 +15,8 @@ use trace::source::{SessionSource, SourceFile};
 use trace::{Place, SessionId};
 
 use super::files::{self, Plan, Why};
-use super::pipeline::{Found, Pipeline, VERSION, Yield};
+use super::pipeline::{Pipeline, VERSION, Yield};
+use crate::rules;
 use crate::signal::{Signal, SignalId, SignalType};
 use crate::store::chunk;
 use crate::store::finding::FindingRow;
@@ -366,8 +367,8 @@ impl Live {
         let mut found = std::mem::take(&mut self.gathered.out.found);
         for found in found.drain(..) {
             match found {
-                Found::Raised(signal) => self.raise(signal, terms),
-                Found::Withdrawn(id) => self.withdraw(&id, terms),
+                rules::Change::Raised(signal) => self.raise(*signal, terms),
+                rules::Change::Withdrawn(id) => self.withdraw(&id, terms),
             }
         }
         // The allocation is used again.
