@@ -8,13 +8,18 @@
 //! - `store`: what is kept, in the engine's store.
 
 mod handle;
+mod ingest;
+mod log;
+mod query;
 pub mod rules;
 mod settings;
 pub mod signal;
 mod store;
+mod trigger;
 pub mod view;
 
-pub use handle::{Ingest, Insight, SignalStream};
+pub use handle::{Ingest, Insight};
+pub use log::SignalStream;
 pub use settings::{Retention, Settings};
 pub use signal::Signal;
 pub use store::tables::TABLES;
