@@ -1,0 +1,13 @@
+//! What is derived from records: each test is a short session in Codex's own form.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod approvals;
+mod calls;
+mod dialects;
+mod epochs;
+mod limits;
+mod lineage;
+mod restarts;
+mod rollouts;
+mod scene;
+mod turns;
