@@ -8,8 +8,10 @@
 //!
 //! - [`record`]: a line, decoded into terms that both formats share ([`Record`]);
 //! - [`derive`]: records, fed one by one, become the rows of a session ([`session`]) and the facts that
-//!   signals are made of ([`fact`]).
+//!   signals are made of ([`fact`]);
+//! - [`batch`]: a whole session at once.
 
+pub mod batch;
 pub mod decode;
 pub mod derive;
 pub mod fact;

@@ -54,7 +54,7 @@ fn what_a_reviewer_does_is_shown_in_the_parent_but_counted_only_in_its_own_sessi
         complete("1"),
     ]);
     let (session, told) = of_spine(&records);
-    assert_eq!(session.children.iter().map(|id| id.as_str()).collect::<Vec<_>>(), [CHILD]);
+    assert_eq!(session.children.iter().map(trace::SessionId::as_str).collect::<Vec<_>>(), [CHILD]);
     let copied = told.call("call_r");
     assert_eq!((copied.source.as_deref(), copied.outcome), (Some(COPIED), CallOutcome::Failed));
     assert_eq!(copied.approvals, [0]);

@@ -121,7 +121,7 @@ proptest! {
         // Nothing ends twice or without having begun.
         let count = |word: &str| told.facts.iter().filter(|fact| fact.contains(word)).count();
         prop_assert_eq!(count(" began @"), told.rows.turns.len());
-        prop_assert_eq!(session.counts.turns as usize, told.rows.turns.len());
+        prop_assert_eq!(session.counts.turns, told.rows.turns.len() as u64);
         prop_assert!(count(" opened @") <= told.rows.calls.len());
         let own = told.rows.calls.values().filter(|call| call.source.as_deref() != Some(trace::session::COPIED));
         prop_assert_eq!(own.count() as u64, session.counts.calls);
