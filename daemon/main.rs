@@ -18,6 +18,7 @@ mod logging;
 mod notify;
 mod offline;
 mod power;
+mod router;
 mod serve;
 mod signals;
 mod tables;

@@ -45,7 +45,7 @@ Examples:
 pub(crate) struct CallsArgs {
     /// Id of the session, or the beginning of it
     session: String,
-    /// Only calls that ended so: open, succeeded, failed, `timed_out`, rejected, broken
+    /// Only calls that ended so: open, succeeded, failed, `timed_out`, rejected, broken, interrupted
     #[arg(long, value_name = "OUTCOME")]
     outcome: Option<String>,
     #[command(flatten)]

@@ -11,10 +11,10 @@ use super::view::{SignalView, type_tone, type_word};
 use crate::app::App;
 use crate::error::{CtlError, calling};
 use crate::exit::Exit;
+use crate::show::run::EventView;
 use crate::show::table::{Tone, short_id};
 use crate::show::text::{clean, shorten};
 use crate::show::time::{local, rfc3339, timestamp};
-use crate::show::run::EventView;
 use crate::show::{Out, parsed, word};
 
 const AFTER_HELP: &str = "\

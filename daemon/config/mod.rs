@@ -188,8 +188,21 @@ impl Config {
             .then(|| shlex::try_join(words.iter().map(String::as_str)).ok())?
     }
 
+    /// How traces are watched, and what is kept of them.
+    pub(crate) fn insight_settings(&self) -> insight::Settings {
+        let traces = &self.traces;
+        insight::Settings {
+            homes: if traces.enabled { self.trace_homes() } else { Vec::new() },
+            settle_after: traces.settle_after,
+            live_window: traces.live_window,
+            poll_interval: traces.rescan_every,
+            retention: if traces.keep_deleted { insight::Retention::Keep } else { insight::Retention::Drop },
+            ..insight::Settings::default()
+        }
+    }
+
     /// The Codex homes that are watched.
-    pub(crate) fn trace_homes(&self) -> Vec<PathBuf> {
+    fn trace_homes(&self) -> Vec<PathBuf> {
         if !self.traces.homes.is_empty() {
             return self.traces.homes.clone();
         }

@@ -24,9 +24,12 @@ pub(super) fn from_insight(error: InsightError) -> Status {
         InsightError::Expired { .. } => {
             status(Code::OutOfRange, "SEQ_EXPIRED", text, "begin with the oldest change that is kept")
         }
-        InsightError::NoHome { .. } => {
-            status(Code::NotFound, "INVALID_PATH", text, "name the directory that holds trace_spine or sessions")
-        }
+        InsightError::NoHome { .. } => status(
+            Code::NotFound,
+            "INVALID_PATH",
+            text,
+            "name the directory that holds trace_spine or sessions",
+        ),
         InsightError::Gone(_) => status(Code::FailedPrecondition, "EVIDENCE_GONE", text, ""),
         InsightError::Read { .. } => status(Code::FailedPrecondition, "READ_FAILED", text, ""),
         InsightError::Store(error) => store_failed(&error),

@@ -56,7 +56,9 @@ fn page(size: u32, token: String) -> PageRequest {
 pub(super) fn filter(wire: v1::SessionFilter) -> Result<SessionFilter, Status> {
     let given = |text: String| Some(text).filter(|text| !text.is_empty());
     let time = |time: Option<prost_types::Timestamp>| match time {
-        Some(time) => read_time(time).map(Some).ok_or_else(|| invalid("INVALID_SPEC", "a time is out of range")),
+        Some(time) => {
+            read_time(time).map(Some).ok_or_else(|| invalid("INVALID_SPEC", "a time is out of range"))
+        }
         None => Ok(None),
     };
     Ok(SessionFilter {
@@ -78,14 +80,20 @@ pub(super) fn path(bytes: &[u8], what: &str) -> Result<PathBuf, Status> {
     if path.is_absolute() && !bytes.contains(&0) {
         return Ok(path);
     }
-    Err(invalid("INVALID_PATH", format!("{what} must be an absolute path, not {:?}", path.display().to_string())))
+    Err(invalid(
+        "INVALID_PATH",
+        format!("{what} must be an absolute path, not {:?}", path.display().to_string()),
+    ))
 }
 
 #[tonic::async_trait]
 impl TraceService for Traces {
     type IngestStream = Streamed<v1::IngestProgress>;
 
-    async fn ingest(&self, request: Request<v1::IngestRequest>) -> Result<Response<Self::IngestStream>, Status> {
+    async fn ingest(
+        &self,
+        request: Request<v1::IngestRequest>,
+    ) -> Result<Response<Self::IngestStream>, Status> {
         let request = request.into_inner();
         let home = match request.codex_home.as_slice() {
             [] => None,
@@ -155,7 +163,10 @@ impl TraceService for Traces {
         let outcome = match request.outcome.as_str() {
             "" => None,
             word => Some(view::outcome_of(word).ok_or_else(|| {
-                invalid("INVALID_SPEC", format!("{word:?} is no outcome: open, succeeded, failed, timed_out, rejected, broken"))
+                invalid(
+                    "INVALID_SPEC",
+                    format!("{word:?} is no outcome: open, succeeded, failed, timed_out, rejected, broken, interrupted"),
+                )
             })?),
         };
         let id = self.resolve(&request.session).await?;

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 
 use futures_util::{Stream, StreamExt as _};
 use insight::{
-    EvidenceContent, Insight, InsightError, PageRequest, Phase, SessionFilter, Signal, SignalChange, SignalFilter,
-    SignalStream,
+    EvidenceContent, Insight, InsightError, PageRequest, Phase, SessionFilter, Signal, SignalChange,
+    SignalFilter, SignalStream,
 };
 use spindle_client::v1;
 use spindle_client::v1::signal_service_server::SignalService;
 use tokio_util::sync::CancellationToken;
-use trace::SessionId;
 use tonic::{Request, Response, Status};
+use trace::SessionId;
 
 use super::error::from_insight;
 use super::view;
@@ -86,7 +86,10 @@ impl SignalService for Signals {
         Ok(Response::new(v1::ListSignalsResponse { signals, next_page_token: page.next }))
     }
 
-    async fn get_signal(&self, request: Request<v1::GetSignalRequest>) -> Result<Response<v1::Signal>, Status> {
+    async fn get_signal(
+        &self,
+        request: Request<v1::GetSignalRequest>,
+    ) -> Result<Response<v1::Signal>, Status> {
         let signal = self.insight.signal(&request.get_ref().signal).await.map_err(from_insight)?;
         Ok(Response::new(Files::new(&self.insight).show(&signal).await?))
     }

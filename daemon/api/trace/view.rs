@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use insight::signal::{RuleSet, SignalType};
 use insight::Signal;
+use insight::signal::{RuleSet, SignalType};
 use jiff::Timestamp;
 use spindle_client::v1;
 use trace::Place;
@@ -125,16 +125,18 @@ fn outcome(outcome: CallOutcome) -> &'static str {
         CallOutcome::TimedOut => "timed_out",
         CallOutcome::Rejected => "rejected",
         CallOutcome::Broken => "broken",
+        CallOutcome::Interrupted => "interrupted",
     }
 }
 
-const OUTCOMES: [CallOutcome; 6] = [
+const OUTCOMES: [CallOutcome; 7] = [
     CallOutcome::Open,
     CallOutcome::Succeeded,
     CallOutcome::Failed,
     CallOutcome::TimedOut,
     CallOutcome::Rejected,
     CallOutcome::Broken,
+    CallOutcome::Interrupted,
 ];
 
 /// How a call ended, from the word for it.
@@ -277,7 +279,9 @@ pub(super) fn withdrawn(change: &insight::SignalChange) -> v1::Signal {
 
 /// A session as lists show it.
 pub(super) fn session_view(view: &insight::SessionView) -> v1::TraceSession {
-    let sum = |counts: &std::collections::BTreeMap<String, u32>| counts.values().map(|count| u64::from(*count)).sum();
+    let sum = |counts: &std::collections::BTreeMap<String, u32>| {
+        counts.values().map(|count| u64::from(*count)).sum()
+    };
     let path = match view.session.format {
         // What people call a spine is its directory.
         Format::Spine => view.path.parent().unwrap_or(&view.path),
