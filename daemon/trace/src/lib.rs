@@ -10,7 +10,7 @@
 //! - [`derive`]: records, fed one by one, become the rows of a session ([`session`]) and the facts that
 //!   signals are made of ([`fact`]).
 //!
-//! Where the bytes lie is found by [`source`].
+//! Where the bytes lie is found by [`source`], and that there are more of them is told by [`tail`].
 
 pub mod decode;
 pub mod derive;
@@ -21,9 +21,12 @@ mod place;
 pub mod record;
 pub mod session;
 pub mod source;
+pub mod tail;
+mod watch;
 
 pub use fact::{Fact, What};
 pub use id::{InvalidSessionId, SessionId};
 pub use place::Place;
 pub use record::{Body, Record};
 pub use source::{Catalog, SessionSource, SourceFile};
+pub use tail::{Hint, Hints, Settings, Tail};

@@ -1,7 +1,24 @@
 //! From records to rows and facts.
+//!
+//! [`Deriver`] joins what belongs together, one record at a time, for both formats and all their dialects. Each
+//! file here has one subject and says which rules it follows.
+
+mod approvals;
+mod calls;
+mod command;
+mod compactions;
+mod deriver;
+mod epochs;
+mod outcome;
+mod session;
+mod tokens;
+mod turns;
+mod words;
+
+pub use deriver::Deriver;
 
 use crate::session::Row;
-use crate::{Fact, Record};
+use crate::{Fact, Record, What};
 
 /// What a derivation gives, as it goes.
 pub trait Sink {

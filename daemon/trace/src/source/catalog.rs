@@ -137,7 +137,7 @@ impl Catalog {
     /// were scanned last, as soon as it sees one.
     ///
     /// Costs a stat per file and directory; only directories that changed are listed. Scans wait for each other. The
-    /// changes are told once: where a tail scans, nobody else should.
+    /// changes are told once: where a [`Tail`](crate::Tail) scans, nobody else should.
     pub fn scan(&self, changed: &mut dyn FnMut(&SessionId)) -> Scan {
         let mut walker = self.walker.lock().unwrap_or_else(PoisonError::into_inner);
         walker.scan(self, changed)
@@ -158,7 +158,7 @@ impl Catalog {
     /// more). Changes nothing of what the next scan tells.
     pub fn look(&self, id: &SessionId) -> Option<SessionSource> {
         let mut entry = self.sessions().get(id).cloned().unwrap_or_default();
-        entry.spine = self.spine_now(id, entry.spine.take());
+        entry.spine = self.spine_now(id, entry.spine.as_ref());
         entry.rollouts = std::mem::take(&mut entry.rollouts)
             .into_iter()
             .filter_map(|known| self.rollout_now(known))
@@ -166,11 +166,11 @@ impl Catalog {
         self.choose(id, entry)
     }
 
-    fn spine_now(&self, id: &SessionId, known: Option<Spine>) -> Option<Spine> {
+    fn spine_now(&self, id: &SessionId, known: Option<&Spine>) -> Option<Spine> {
         for home in 0..self.homes.len() {
             let root = Store::Spines.below(&self.homes[home]);
             let directory = root.join(id.as_str());
-            let known = known.as_ref().filter(|known| known.home == home);
+            let known = known.filter(|known| known.home == home);
             match walk::list_spine(
                 &Fence::around(&root),
                 &directory,
@@ -332,13 +332,13 @@ impl Catalog {
     }
 
     /// Takes a rollout.
-    pub(super) fn put_rollout(&self, id: &SessionId, rollout: Rollout) -> Taken {
+    pub(super) fn put_rollout(&self, id: &SessionId, rollout: &Rollout) -> Taken {
         let mut sessions = self.sessions();
         let rollouts = &mut sessions.entry(id.clone()).or_default().rollouts;
         let taken = match rollouts.iter_mut().find(|known| known.path == rollout.path) {
-            Some(known) if *known == rollout => Taken::Known,
+            Some(known) if known == rollout => Taken::Known,
             Some(known) => {
-                known.clone_from(&rollout);
+                known.clone_from(rollout);
                 Taken::Changed
             }
             None => {
@@ -356,6 +356,14 @@ impl Catalog {
         if !rollouts.iter().any(|known| known.path == path) {
             rollouts.push(Rollout { home, archived, path: path.to_owned(), stat: FileStat::UNSEEN });
         }
+    }
+
+    /// Hears that a rollout is gone. One that was looked at is left to the scanner: it may have been archived.
+    pub(crate) fn hear_of_loss(&self, id: &SessionId, path: &Path) {
+        self.change(id, |entry| {
+            entry.rollouts.retain(|known| known.path != path || known.stat != FileStat::UNSEEN);
+            false
+        });
     }
 
     /// Forgets a rollout. Says whether a session lost something.

@@ -28,7 +28,6 @@ pub use catalog::Catalog;
 pub(crate) use catalog::Store;
 pub(crate) use name::{part_of_date, rollout as thread_of_rollout, segment as segment_number};
 pub use origin::RECORDER;
-pub(crate) use stat::Fence;
 pub use stat::FileIdentity;
 pub use walk::Scan;
 

@@ -279,7 +279,7 @@ impl Walk<'_> {
         let archived = self.store == Store::Archive;
         match self
             .catalog
-            .put_rollout(&id, Rollout { home: self.home, archived, path: path.to_owned(), stat })
+            .put_rollout(&id, &Rollout { home: self.home, archived, path: path.to_owned(), stat })
         {
             Taken::Known => {}
             Taken::Changed => (self.changed)(&id),

@@ -40,7 +40,7 @@ pub fn as_somebody(act: impl FnOnce() + Send) {
         act();
     };
     std::thread::scope(|scope| {
-        scope.spawn(run).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        scope.spawn(run).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     });
 }
 
