@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -132,6 +132,29 @@ fn the_faults_of_the_earlier_tool_are_kept() {
     assert_eq!(found(&report), ["denial_exec: 8", "revert_in_message: 2", "exec_failure: 9"]);
     assert_eq!(report.signals[0].turn_id.as_deref(), Some("1"));
     assert_eq!(report.counts, Counts { turns: 4, calls: 1, denials: 1, ..Counts::default() });
+}
+
+#[test]
+fn the_documented_corpus_has_the_documented_signals() {
+    let home = tempfile::tempdir().unwrap();
+    corpus::demo(home.path(), 42).unwrap();
+    let mut signals = BTreeMap::<String, u64>::new();
+    let (mut turns, mut calls, mut compactions) = (0, 0, 0);
+    for spine in std::fs::read_dir(home.path().join("trace_spine")).unwrap() {
+        let text = std::fs::read_to_string(spine.unwrap().path().join("segment-000.jsonl")).unwrap();
+        let report = read(&text);
+        turns += report.counts.turns;
+        calls += report.counts.calls;
+        compactions += report.counts.compactions;
+        for signal in report.signals {
+            *signals.entry(signal.category).or_default() += 1;
+        }
+    }
+    let expected = corpus::DEMO;
+    assert_eq!((turns, calls, compactions), (expected.turns, expected.calls, expected.compactions));
+    let expected =
+        expected.signals.iter().map(|(category, count)| ((*category).to_owned(), *count)).collect();
+    assert_eq!(signals, expected);
 }
 
 #[test]
