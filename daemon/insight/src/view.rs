@@ -273,6 +273,18 @@ pub struct InsightStats {
     pub open_sessions: u64,
     /// Sessions whose files are gone.
     pub gone_sessions: u64,
+    /// Their current signals.
+    pub signals: u64,
+    /// Their records.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What could not be read of them.
+    pub findings: u64,
+    /// When everything was looked over last.
+    pub last_scan: Option<Timestamp>,
+    /// How long that took.
+    pub last_scan_took: Option<Duration>,
     /// Bytes read since the start.
     pub bytes_read: u64,
     /// Records read since the start.
@@ -304,6 +316,8 @@ pub struct HomeView {
     pub present: bool,
     /// Whether the file system tells of changes; else they are found by polling.
     pub notified: bool,
+    /// How many of its directories are watched.
+    pub watches: u64,
     /// What is wrong with it, if something is.
     pub problem: Option<String>,
 }

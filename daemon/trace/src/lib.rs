@@ -8,7 +8,8 @@
 //!
 //! - [`record`]: a line, decoded into terms that both formats share ([`Record`]);
 //! - [`derive`]: records, fed one by one, become the rows of a session ([`session`]) and the facts that
-//!   signals are made of ([`fact`]).
+//!   signals are made of ([`fact`]);
+//! - [`batch`]: a whole session at once.
 //!
 //! Where the bytes lie is found by [`source`], and that there are more of them is told by [`tail`]. How a spine
 //! lies on the disk is known by [`spine`], and whether one is as it should be is told by [`verify`].
@@ -18,6 +19,7 @@
 //! [`rundir`].
 
 pub mod atif;
+pub mod batch;
 pub mod bundle;
 pub mod decode;
 pub mod derive;

@@ -57,6 +57,13 @@ impl Batch {
         self.operations.len()
     }
 
+    /// How many bytes its keys and values have.
+    pub fn size(&self) -> usize {
+        let bytes =
+            |operation: &Operation| operation.key.len() + operation.value.as_ref().map_or(0, Vec::len);
+        self.operations.iter().map(bytes).sum()
+    }
+
     /// Whether the batch changes nothing.
     pub fn is_empty(&self) -> bool {
         self.operations.is_empty()

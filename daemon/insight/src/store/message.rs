@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 
+use engine::store::MAX_VALUE_BYTES;
 use jiff::Timestamp;
+use prost::Message as _;
 use trace::record::{ApprovalKind, ChangeKind, TokenCounts};
 use trace::session::{
     Approval, ArtifactRow, CallOutcome, CompactionRow, Counts, Format, Session, Stamp, ToolCall, Turn,
@@ -372,6 +374,7 @@ impl PageItem for ToolCall {
                 CallOutcome::TimedOut => 3,
                 CallOutcome::Rejected => 4,
                 CallOutcome::Broken => 5,
+                CallOutcome::Interrupted => 6,
             },
             exit_code,
             duration_ms,
@@ -408,6 +411,7 @@ impl PageItem for ToolCall {
                 3 => CallOutcome::TimedOut,
                 4 => CallOutcome::Rejected,
                 5 => CallOutcome::Broken,
+                6 => CallOutcome::Interrupted,
                 _ => CallOutcome::Open,
             },
             exit_code: message.exit_code,
@@ -875,8 +879,8 @@ pub(crate) struct SessionMessage {
     #[prost(int64, tag = "45")]
     pub gone_at: i64,
     /// The Codex home.
-    #[prost(string, tag = "46")]
-    pub home: String,
+    #[prost(bytes = "vec", tag = "46")]
+    pub home: Vec<u8>,
     /// Its first file, as bytes.
     #[prost(bytes = "vec", tag = "47")]
     pub path: Vec<u8>,
@@ -938,6 +942,17 @@ impl SessionMessage {
             tokens: Some((*tokens).into()),
             closed: *closed,
             ..Self::default()
+        }
+    }
+
+    /// Leaves out what is dispensable where a row would not fit the store.
+    pub(crate) fn fit(&mut self) {
+        if self.encoded_len() > MAX_VALUE_BYTES {
+            self.children.clear();
+        }
+        if self.encoded_len() > MAX_VALUE_BYTES {
+            self.path.truncate(1024);
+            self.home.truncate(1024);
         }
     }
 

@@ -54,8 +54,8 @@ pub(crate) struct CursorRow {
     #[prost(uint32, tag = "2")]
     pub format: u32,
     /// The Codex home.
-    #[prost(string, tag = "3")]
-    pub home: String,
+    #[prost(bytes = "vec", tag = "3")]
+    pub home: Vec<u8>,
     #[prost(message, repeated, tag = "4")]
     pub files: Vec<FileRow>,
     /// The seq that is expected next, 0 before the first record.
@@ -123,13 +123,10 @@ pub(crate) struct FileRow {
     /// Lines before that.
     #[prost(uint64, tag = "6")]
     pub lines: u64,
-    /// A hash of its first bytes (at most 256, and of no more than was read): a file that was replaced in
-    /// place has the same identity, but other content.
+    /// A hash of its beginning and of what stands before the offset: a file that was rewritten in place has the
+    /// same identity, but other content.
     #[prost(fixed64, tag = "7")]
-    pub head: u64,
-    /// Of how many bytes.
-    #[prost(uint32, tag = "8")]
-    pub head_len: u32,
+    pub sample: u64,
     /// Its size when it was last looked at.
     #[prost(uint64, tag = "9")]
     pub size: u64,
