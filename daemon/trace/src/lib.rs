@@ -8,10 +8,12 @@
 //!
 //! - [`record`]: a line, decoded into terms that both formats share ([`Record`]);
 //! - [`derive`]: records, fed one by one, become the rows of a session ([`session`]) and the facts that
-//!   signals are made of ([`fact`]).
+//!   signals are made of ([`fact`]);
+//! - [`batch`]: a whole session at once.
 //!
 //! Where the bytes lie is found by [`source`], and that there are more of them is told by [`tail`].
 
+pub mod batch;
 pub mod decode;
 pub mod derive;
 pub mod fact;
