@@ -25,6 +25,8 @@ pub mod session;
 pub mod source;
 pub mod tail;
 mod watch;
+pub mod spine;
+pub mod verify;
 
 pub use fact::{Fact, What};
 pub use id::{InvalidSessionId, SessionId};

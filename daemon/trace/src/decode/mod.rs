@@ -20,6 +20,8 @@ pub use head::Envelope;
 pub use rollout::rollout;
 pub use spine::spine;
 
+use jiff::Timestamp;
+
 use crate::session::Format;
 use crate::{Place, Record};
 
@@ -93,6 +95,11 @@ impl Decoder {
             Format::Rollout | Format::Bundle => rollout(line, place),
         }
     }
+}
+
+/// Reads a time as records have it: RFC 3339. None for what is no time; a clock may say anything.
+pub fn time(text: &str) -> Option<Timestamp> {
+    time::parse(text.as_bytes())
 }
 
 /// Leaves out what may stand around a record without harm: a byte order mark, white space, and the NUL bytes
