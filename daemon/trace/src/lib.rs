@@ -11,7 +11,8 @@
 //!   signals are made of ([`fact`]);
 //! - [`batch`]: a whole session at once.
 //!
-//! Where the bytes lie is found by [`source`], and that there are more of them is told by [`tail`].
+//! Where the bytes lie is found by [`source`], and that there are more of them is told by [`tail`]. Runs that other
+//! tools keep in directories are recognised by [`rundir`].
 
 pub mod batch;
 pub mod decode;
@@ -21,6 +22,7 @@ mod id;
 pub mod lines;
 mod place;
 pub mod record;
+pub mod rundir;
 pub mod session;
 pub mod source;
 pub mod tail;
