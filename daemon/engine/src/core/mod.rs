@@ -199,9 +199,10 @@ impl Core {
         self.running.values().sum()
     }
 
-    /// How many active runs are in a state.
+    /// How many active runs are in a state, as far as that is durable: who sees that nothing is under way must
+    /// find the ends of all runs in the events.
     pub(crate) fn count(&self, status: Status) -> usize {
-        self.runs.values().filter(|active| active.run.state.status() == status).count()
+        self.runs.values().filter(|active| active.seen.borrow().state.status() == status).count()
     }
 
     /// The run and the runs that it comes from: a child may use what its parent holds.
