@@ -5,8 +5,12 @@
 //! - [`Insight`]: the handle: what is asked of sessions and signals, and what follows them live;
 //! - [`Settings`]: what can be set;
 //! - [`view`]: what is asked and answered;
+//! - [`distill`]: from a moment of a session to a task that an agent can be judged by;
+//! - [`dataset`]: tasks together;
 //! - `store`: what is kept, in the engine's store.
 
+pub mod dataset;
+pub mod distill;
 mod handle;
 mod ingest;
 mod log;
