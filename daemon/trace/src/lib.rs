@@ -18,6 +18,7 @@
 //! through [`redact`] and is written by [`output`]. Runs that other tools keep in directories are recognised by
 //! [`rundir`].
 
+pub mod batch;
 pub mod atif;
 pub mod batch;
 pub mod bundle;
@@ -38,6 +39,8 @@ pub mod tail;
 pub mod transcript;
 pub mod verify;
 mod watch;
+pub mod spine;
+pub mod verify;
 
 pub use fact::{Fact, What};
 pub use id::{InvalidSessionId, SessionId};

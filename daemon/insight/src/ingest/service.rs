@@ -213,7 +213,7 @@ impl Service {
         while let Some(hint) = hints.recv() {
             match hint {
                 // The first look tells of every file: most have been read before.
-                Hint::Session(id) if first => self.compare(catalog, &id, None),
+                Hint::Session(id) if first => self.compare_twice(catalog, &id),
                 Hint::Session(id) => {
                     self.board.ask(&self.queue, &id, catalog, Urgency::Now, None, None);
                 }
@@ -252,11 +252,24 @@ impl Service {
 
     /// Looks at all files of a catalog's homes, and asks for the sessions that have changed.
     fn scan(&self, catalog: &Arc<Catalog>) {
-        catalog.scan(&mut |id| self.compare(catalog, id, None));
+        catalog.scan(&mut |id| {
+            self.compare(catalog, id, None);
+        });
     }
 
-    /// Asks for a session if its files are not as they were when they were read.
-    fn compare(&self, catalog: &Arc<Catalog>, id: &SessionId, tracker: Option<&Arc<Tracker>>) {
+    /// Asks for a session that a look at everything found, or that was written to meanwhile.
+    fn compare_twice(&self, catalog: &Arc<Catalog>, id: &SessionId) {
+        if !self.compare(catalog, id, None)
+            && let Some(source) = catalog.look(id)
+        {
+            let read = Some(files::fingerprint_of_source(&source));
+            self.board.ask(&self.queue, id, catalog, Urgency::Now, read, None);
+        }
+    }
+
+    /// Asks for a session if its files, when they were scanned, were not as they were when they were read. Says
+    /// whether it did.
+    fn compare(&self, catalog: &Arc<Catalog>, id: &SessionId, tracker: Option<&Arc<Tracker>>) -> bool {
         let source = catalog.source(id);
         let read = source.as_ref().map(files::fingerprint_of_source);
         let asked = self.board.ask(&self.queue, id, catalog, Urgency::Backlog, read, tracker);
@@ -267,6 +280,7 @@ impl Service {
                 progress.bytes_total += bytes;
             });
         }
+        asked
     }
 
     fn terms(&self, settings: &Settings) -> Terms {

@@ -276,11 +276,13 @@ impl Live {
             }
         }
         if reached == Reached::End && !is_last && splitter.has_partial_line() {
-            // Another file follows, so this one grows no more: its last line was torn, or lacks its newline only.
-            let at = splitter.position();
-            let end = Position { line: at.line + 1, offset: splitter.fed_to() };
-            splitter.finish(|piece| self.take(piece, decoder, terms));
-            splitter = Splitter::new(file.index, end);
+            // Another file follows, so this one grows no more: its last line was torn.
+            let Position { line, offset } = splitter.position();
+            let end = splitter.fed_to();
+            let len = u32::try_from(end.saturating_sub(offset)).unwrap_or(u32::MAX);
+            let place = Place { file: file.index, line, offset, len };
+            self.find(place, "torn_line", "the last line has no end".to_owned(), terms);
+            splitter = Splitter::new(file.index, Position { line: line + 1, offset: end });
         }
         self.note(file, &opened, splitter.position())?;
         self.splitter = Some((file.index, splitter));

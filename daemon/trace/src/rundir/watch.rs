@@ -370,12 +370,13 @@ impl Worker {
                 changes.push((run, Change::Gone));
             }
         }
-        for (run, change) in changes {
-            self.tell(registered, run, change);
-        }
+        // First, so that who is told finds it so.
         let status =
             DirectoryStatus { path: registered.to_owned(), state, runs: told.into_values().collect() };
         lock(&self.status).insert(registered.to_owned(), status);
+        for (run, change) in changes {
+            self.tell(registered, run, change);
+        }
     }
 
     /// Tells of a change, once where registered directories overlap.
