@@ -803,7 +803,7 @@ mod properties {
         leaf.prop_recursive(3, 24, 6, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-                prop::collection::btree_map("[a-z_]{1,8}", inner, 0..6).prop_map(|map| Value::from_iter(map)),
+                prop::collection::btree_map("[a-z_]{1,8}", inner, 0..6).prop_map(Value::from_iter),
             ]
         })
     }
@@ -863,8 +863,9 @@ mod properties {
                 members.insert(name.to_owned(), value);
             }
             members.remove("type");
-            let rest: String = members.iter().map(|(name, value)| format!(",\"{name}\":{value}")).collect();
-            let message = format!(r#"{{"type":"{kind}"{rest}}}"#);
+            let rest = Value::from_iter(members).to_string();
+            let rest = rest.trim_start_matches('{');
+            let message = format!(r#"{{"type":"{kind}",{rest}"#);
             // This holds the assertion.
             let _ = event(&message);
         }
