@@ -20,6 +20,8 @@ pub mod lines;
 mod place;
 pub mod record;
 pub mod session;
+pub mod spine;
+pub mod verify;
 
 pub use fact::{Fact, What};
 pub use id::{InvalidSessionId, SessionId};
