@@ -79,6 +79,14 @@ pub enum RunError {
     /// The run is not in a state for it.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// The run is over: there is nothing to end.
+    #[error("run {run} {} already", match *state { "succeeded" => "has succeeded", "failed" => "has failed", "canceled" => "was canceled", _ => "was interrupted" })]
+    Over {
+        /// The run.
+        run: RunId,
+        /// The word for its state.
+        state: &'static str,
+    },
     /// Another run holds a lease that this one needs to go on.
     #[error("{key} is held by run {holder}")]
     LeaseHeld {
@@ -198,14 +206,21 @@ impl Engine {
             && !matches!(accepted, Ok(run) if run == made)
             && !matches!(accepted, Err(StartError::Store(_)))
         {
-            let files = self.files().clone();
-            tokio::task::spawn_blocking(move || written.iter().for_each(|name| files.remove_value(name)));
+            self.drop_files(written);
         }
         let run = accepted?;
         match self.active(run) {
             Some((record, _)) => Ok(record),
             // The same request, long ago: it has ended and left memory.
             None => self.record(run).await.map_err(|error| StartError::Refused(Failure::internal(error))),
+        }
+    }
+
+    /// Removes files of a request that came to nothing.
+    pub(crate) fn drop_files(&self, names: Vec<String>) {
+        if !names.is_empty() {
+            let files = self.files().clone();
+            tokio::task::spawn_blocking(move || names.iter().for_each(|name| files.remove_value(name)));
         }
     }
 
@@ -242,7 +257,7 @@ impl Engine {
         let ending = Ending { kill, reason };
         if self.active(run).is_none() {
             let state = self.record(run).await?.state;
-            return Err(Refused { state: state.word(), wanted: "canceled" }.into());
+            return Err(RunError::Over { run, state: state.word() });
         }
         self.transition(run, RunEvent::EndRequested(ending)).await
     }
@@ -265,6 +280,9 @@ impl Engine {
 
     /// Goes on with a run that ended without success: finished steps keep their values.
     pub async fn resume(&self, run: RunId) -> Result<(), RunError> {
+        if self.unreadable_run(run).is_some() {
+            return Err(Refused { state: "unreadable", wanted: "resumed" }.into());
+        }
         let unpacked = self.unpack(run).await?;
         self.transact(|tx| {
             if let Some(active) = tx.core.runs.get(&run)
@@ -332,7 +350,7 @@ impl Engine {
                 step.request = None;
             });
             // A run that is being canceled, or is at work beside, does not wait: it is to look at it.
-            let _ = tx.transition(run, RunEvent::Woken);
+            tx.wake(run);
             tx.touch(run);
             Ok(approval)
         })
