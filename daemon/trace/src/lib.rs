@@ -9,7 +9,8 @@
 //! - [`record`]: a line, decoded into terms that both formats share ([`Record`]);
 //! - [`derive`]: records, fed one by one, become the rows of a session ([`session`]) and the facts that
 //!   signals are made of ([`fact`]);
-//! - [`batch`]: a whole session at once.
+//! - [`batch`]: a whole session at once;
+//! - [`recording`]: the other way round, a spine for a session that has only a rollout.
 
 pub mod batch;
 pub mod decode;
@@ -19,6 +20,7 @@ mod id;
 pub mod lines;
 mod place;
 pub mod record;
+pub mod recording;
 pub mod session;
 pub mod spine;
 pub mod verify;

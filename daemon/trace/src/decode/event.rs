@@ -261,7 +261,7 @@ pub(super) fn exec<'a>(
 }
 
 fn exec_end<'a>(message: &mut Message<'a>) -> Result<ExecEnd<'a>, Broken> {
-    let [call, turn, command, cwd, source, exit_code, duration, duration_ms, formatted, aggregated, stderr] =
+    let [call, turn, command, cwd, source, exit_code, duration, duration_ms, formatted, aggregated, stderr, status] =
         message.pick([
             "call_id",
             "turn_id",
@@ -274,13 +274,14 @@ fn exec_end<'a>(message: &mut Message<'a>) -> Result<ExecEnd<'a>, Broken> {
             "formatted_output",
             "aggregated_output",
             "stderr",
+            "status",
         ])?;
     Ok(ExecEnd {
         exec: exec(call, turn, command, cwd, source),
         exit_code: exit_code.and_then(Raw::int),
         duration_ms: duration.and_then(millis).or_else(|| duration_ms.and_then(Raw::count)),
         head: first_head([formatted, aggregated, stderr]),
-        status: None,
+        status: status.and_then(Raw::text),
     })
 }
 
@@ -359,13 +360,13 @@ pub(super) fn patch<'a>(call: Option<Raw<'a>>, turn: Option<Raw<'a>>, changes: O
 }
 
 fn patch_end<'a>(message: &mut Message<'a>) -> Result<PatchEnd<'a>, Broken> {
-    let [call, turn, changes, success, stderr, stdout] =
-        message.pick(["call_id", "turn_id", "changes", "success", "stderr", "stdout"])?;
+    let [call, turn, changes, success, stderr, stdout, status] =
+        message.pick(["call_id", "turn_id", "changes", "success", "stderr", "stdout", "status"])?;
     Ok(PatchEnd {
         patch: patch(call, turn, changes),
         success: success.and_then(Raw::flag).unwrap_or(true),
         head: first_head([stderr, stdout]),
-        status: None,
+        status: status.and_then(Raw::text),
     })
 }
 
@@ -444,7 +445,8 @@ fn ended(tool: Tool<'_>) -> Event<'_> {
 fn dynamic<'a>(message: &mut Message<'a>) -> Result<(Tool<'a>, Picked<'a, 3>), Broken> {
     let [call, id, tool, arguments, success, error, duration] =
         message.pick(["call_id", "callId", "tool", "arguments", "success", "error", "duration"])?;
-    let tool = Tool { call: text(call.or(id)), name: text(tool), arguments: arguments.and_then(given) };
+    let arguments = arguments.and_then(|arguments| arguments.text().or_else(|| given(arguments)));
+    let tool = Tool { call: text(call.or(id)), name: text(tool), arguments };
     Ok((tool, [success, error, duration]))
 }
 
