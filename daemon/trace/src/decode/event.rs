@@ -261,21 +261,33 @@ pub(super) fn exec<'a>(
 }
 
 fn exec_end<'a>(message: &mut Message<'a>) -> Result<ExecEnd<'a>, Broken> {
-    let [call, turn, command, cwd, source, exit_code, duration, duration_ms, formatted, aggregated, stderr, status] =
-        message.pick([
-            "call_id",
-            "turn_id",
-            "command",
-            "cwd",
-            "source",
-            "exit_code",
-            "duration",
-            "duration_ms",
-            "formatted_output",
-            "aggregated_output",
-            "stderr",
-            "status",
-        ])?;
+    let [
+        call,
+        turn,
+        command,
+        cwd,
+        source,
+        exit_code,
+        duration,
+        duration_ms,
+        formatted,
+        aggregated,
+        stderr,
+        status,
+    ] = message.pick([
+        "call_id",
+        "turn_id",
+        "command",
+        "cwd",
+        "source",
+        "exit_code",
+        "duration",
+        "duration_ms",
+        "formatted_output",
+        "aggregated_output",
+        "stderr",
+        "status",
+    ])?;
     Ok(ExecEnd {
         exec: exec(call, turn, command, cwd, source),
         exit_code: exit_code.and_then(Raw::int),

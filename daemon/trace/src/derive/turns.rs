@@ -147,7 +147,6 @@ impl Deriver {
     ) -> u32 {
         let with_ids = Some(!id.is_empty());
         if self.rollout() && self.turns.with_ids.is_some() && self.turns.with_ids != with_ids {
-            self.end_turn(stamp, self.worked.unwrap_or(stamp), TurnEnd::Open, sink);
             self.next_epoch(stamp, sink);
         }
         self.turns.with_ids = with_ids;

@@ -151,7 +151,11 @@ fn arguments(call: &ToolCall, record: &Record<'_>) -> String {
 }
 
 fn invocation(call: &ToolCall, (server, tool): (&str, &str), record: &Record<'_>) -> String {
-    Object::new().with("server", server).with("tool", tool).with_json("arguments", &arguments(call, record)).finish()
+    Object::new()
+        .with("server", server)
+        .with("tool", tool)
+        .with_json("arguments", &arguments(call, record))
+        .finish()
 }
 
 fn result(succeeded: bool, said: &str) -> String {
@@ -205,7 +209,8 @@ fn added(body: &str) -> String {
 
 /// What the call gave back, in full.
 fn said(call: &ToolCall, payload: Option<&RawValue>) -> String {
-    let value: Value = payload.and_then(|payload| serde_json::from_str(payload.get()).ok()).unwrap_or_default();
+    let value: Value =
+        payload.and_then(|payload| serde_json::from_str(payload.get()).ok()).unwrap_or_default();
     let item = value.get("item");
     let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
     let found = text(item.and_then(|item| item.get("aggregated_output")))
@@ -226,7 +231,8 @@ fn output(text: String) -> String {
     {
         return output.clone();
     }
-    let about = text.starts_with("Chunk ID: ") || text.starts_with("Wall time: ") || text.starts_with("Exit code: ");
+    let about =
+        text.starts_with("Chunk ID: ") || text.starts_with("Wall time: ") || text.starts_with("Exit code: ");
     match text.split_once("\nOutput:\n") {
         Some((_, output)) if about => output.to_owned(),
         _ => text,

@@ -15,7 +15,7 @@ use super::calls;
 use super::message::{Object, event};
 use crate::derive::{Derive, Deriver, Sink};
 use crate::record::{Meta, TokenCounts};
-use crate::session::{CompactionRow, Format, Row, TurnEnd};
+use crate::session::{CompactionRow, Format, Row};
 use crate::{Body, Fact, Record, SessionId, What};
 
 /// A record of a spine, but for its number.
@@ -96,7 +96,10 @@ impl Converter {
             Telling { state: &mut self.state, record, payload, passed: passed.is_some(), outs: &mut outs };
         self.deriver.feed(record, &mut telling);
         if let Some(passed) = passed {
-            outs.push(Out { kind: "event", payload: event(&self.state.turn_of(record, before), passed.get()) });
+            outs.push(Out {
+                kind: "event",
+                payload: event(&self.state.turn_of(record, before), passed.get()),
+            });
         }
         outs
     }
@@ -196,7 +199,8 @@ impl Telling<'_, '_> {
             #[serde(borrow, default)]
             replacement_history: Option<&'a RawValue>,
         }
-        let found = self.payload.and_then(|payload| serde_json::from_str::<Compacted<'_>>(payload.get()).ok());
+        let found =
+            self.payload.and_then(|payload| serde_json::from_str::<Compacted<'_>>(payload.get()).ok());
         let found = found.unwrap_or_default();
         let payload = Object::new()
             .with("turn_id", if row.turn_id.is_empty() { turn } else { &row.turn_id })
@@ -225,14 +229,12 @@ impl Sink for Telling<'_, '_> {
             What::EpochBegan => self.configured(),
             What::TurnBegan(_) => {
                 self.state.turn = Some(turn.to_owned());
-                if !matches!(&self.record.body, Body::Event { event: crate::record::Event::TurnStarted, .. }) {
+                if !matches!(&self.record.body, Body::Event { event: crate::record::Event::TurnStarted, .. })
+                {
                     self.event(turn, Object::message("task_started"));
                 }
             }
-            What::TurnEnded(ended) => {
-                debug_assert!(ended.end != TurnEnd::Open || ended.ended.is_some());
-                self.state.turn = None;
-            }
+            What::TurnEnded(_) => self.state.turn = None,
             What::UserSpoke { text } => self.user_spoke(turn, text),
             What::Request => self.request(turn),
             What::Compacted(row) => self.compacted(row, turn),
@@ -243,7 +245,9 @@ impl Sink for Telling<'_, '_> {
                 self.put("submission", Object::new().with("id", id).with_json("op", &op).finish());
             }
             _ if self.passed => {}
-            What::AgentSpoke { text } => self.event(turn, Object::message("agent_message").with("message", text)),
+            What::AgentSpoke { text } => {
+                self.event(turn, Object::message("agent_message").with("message", text));
+            }
             What::Tokens(_) => self.tokens(turn),
             What::CallOpened(call) => {
                 self.event(turn, calls::opened(call, turn, self.record, self.payload));
@@ -258,7 +262,10 @@ impl Sink for Telling<'_, '_> {
                     Object::new().with("step", &*step.step).with("status", &*step.status).finish()
                 };
                 let steps: Vec<String> = steps.iter().map(step).collect();
-                self.event(turn, Object::message("plan_update").with_json("plan", &format!("[{}]", steps.join(","))));
+                self.event(
+                    turn,
+                    Object::message("plan_update").with_json("plan", &format!("[{}]", steps.join(","))),
+                );
             }
             // These come only from events that are passed on, or follow from what is told.
             What::Asked(_)
@@ -278,7 +285,8 @@ impl Sink for Telling<'_, '_> {
 
 /// The first record: the rollout's metadata, with who recorded it in place of who ran.
 fn session_meta(thread: &SessionId, found: Option<&RawValue>, time: Option<Timestamp>) -> String {
-    let members = found.and_then(|found| serde_json::from_str::<serde_json::Map<String, _>>(found.get()).ok());
+    let members =
+        found.and_then(|found| serde_json::from_str::<serde_json::Map<String, _>>(found.get()).ok());
     let members: serde_json::Map<String, serde_json::Value> = members.unwrap_or_default();
     let mut object = Object::new().with("id", thread.as_str());
     if let Some(time) = time.filter(|_| !members.contains_key("timestamp")) {
@@ -290,10 +298,7 @@ fn session_meta(thread: &SessionId, found: Option<&RawValue>, time: Option<Times
             object = object.with(name, value);
         }
     }
-    object
-        .with("originator", ORIGINATOR)
-        .with_some("recorded_originator", members.get("originator"))
-        .finish()
+    object.with("originator", ORIGINATOR).with_some("recorded_originator", members.get("originator")).finish()
 }
 
 /// Git's identity, as metadata says it.

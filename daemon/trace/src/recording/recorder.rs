@@ -119,7 +119,8 @@ impl Recorder {
             .with_some("branch", branch)
             .with_some("repository_url", url.map(crate::derive::without_credentials))
             .finish();
-        let payload = Object::message_by("kind", "git_info").with("repo_root", root).with_json("git", &git).finish();
+        let payload =
+            Object::message_by("kind", "git_info").with("repo_root", root).with_json("git", &git).finish();
         self.recording.artifact(&payload)
     }
 

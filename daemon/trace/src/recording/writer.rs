@@ -96,7 +96,8 @@ impl Writer {
         };
         let mut writer = Self { directory, thread, seq: 0, index: 0, open: None };
         let Some(last) = found.last() else { return Ok((writer, None)) };
-        writer.index = last.index.checked_add(1).ok_or_else(|| RecordingError::Full(writer.directory.clone()))?;
+        writer.index =
+            last.index.checked_add(1).ok_or_else(|| RecordingError::Full(writer.directory.clone()))?;
         let made = writer.take_up(&found)?;
         Ok((writer, made))
     }
@@ -132,6 +133,8 @@ impl Writer {
         let parsed: Result<Vec<Written>, _> = lines.by_ref().map(serde_json::from_slice).collect();
         let Ok(parsed) = parsed else { return Ok(()) };
         let (Some(first), Some(last)) = (parsed.first(), parsed.last()) else { return Ok(()) };
+        // The meta file must not outlive what it vouches for.
+        File::open(&segment.path).and_then(|file| file.sync_all()).map_err(problem(&segment.path))?;
         let meta = Meta {
             schema_version: SCHEMA_VERSION,
             thread_id: self.thread.as_str(),
@@ -167,28 +170,20 @@ impl Writer {
     ) -> Result<(), RecordingError> {
         let seq = self.seq.saturating_add(1);
         let time = milliseconds(time);
-        let mut line = format!(
-            r#"{{"schema_version":"{SCHEMA_VERSION}","thread_id":"{}","seq":{seq},"timestamp":"{time}","type":"{kind}","payload":"#,
+        let envelope = format!(
+            r#""schema_version":"{SCHEMA_VERSION}","thread_id":"{}","seq":{seq},"timestamp":"{time}","type":"{kind}""#,
             self.thread
         );
-        match made {
-            Some(Made { line: number, part }) => {
-                line.push_str(payload.strip_suffix('}').unwrap_or(payload));
-                line.push_str(&format!(r#","recorded_from":{{"line":{number},"part":{part}}}}}"#));
-            }
-            None => line.push_str(payload),
+        let from =
+            made.map(|Made { line, part }| format!(r#","recorded_from":{{"line":{line},"part":{part}}}"#));
+        let members = payload.strip_suffix('}').unwrap_or(payload);
+        let line = format!("{{{envelope},\"payload\":{members}{}}}}}\n", from.unwrap_or_default());
+        if self.open.is_none() {
+            self.open = Some(self.begin(&time, seq, Some(&line))?);
+        } else if let Some(open) = &mut self.open {
+            open.file.write_all(line.as_bytes()).map_err(problem(&open.path))?;
         }
-        line.push_str("}\n");
-        let open = match &mut self.open {
-            Some(open) => {
-                open.file.write_all(line.as_bytes()).map_err(problem(&open.path))?;
-                open
-            }
-            None => {
-                let open = self.begin(&time, seq, Some(&line))?;
-                self.open.insert(open)
-            }
-        };
+        let Some(open) = &mut self.open else { return Ok(()) };
         if open.records == 0 {
             (open.first_seq, open.created) = (seq, time.clone());
         }
@@ -285,7 +280,9 @@ fn is_ours(path: &Path, thread: &SessionId) -> Result<bool, RecordingError> {
     let file = File::open(path).map_err(problem(path))?;
     BufReader::new(file.take(FIRST_LINE)).read_until(b'\n', &mut line).map_err(problem(path))?;
     Ok(serde_json::from_slice::<First>(&line).is_ok_and(|first| {
-        first.kind == "session_meta" && first.payload.originator == ORIGINATOR && first.thread_id == thread.as_str()
+        first.kind == "session_meta"
+            && first.payload.originator == ORIGINATOR
+            && first.thread_id == thread.as_str()
     }))
 }
 
@@ -298,7 +295,8 @@ fn write_meta(path: &Path, meta: &Meta<'_>) -> Result<(), RecordingError> {
 /// Writes a file that is there as a whole or not at all.
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RecordingError> {
     let new = path.with_added_extension("new");
-    let written = File::create(&new).and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+    let written =
+        File::create(&new).and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
     written.map_err(problem(&new))?;
     fs::rename(&new, path).map_err(problem(path))
 }
