@@ -179,7 +179,7 @@ impl Catalog {
                 self.clock_margin,
                 &mut Tally::default(),
             ) {
-                Ok(mut spine) if !spine.segments.is_empty() => {
+                Ok((mut spine, _)) if !spine.segments.is_empty() => {
                     spine.origin = known.and_then(|known| known.origin);
                     return Some(spine);
                 }

@@ -65,12 +65,7 @@ pub(super) fn scanner(
         let mut first = true;
         while asked.recv().is_ok() {
             let start = Instant::now();
-            let scan = catalog.scan(&mut |id| {
-                // At first everything is new: one hint says so.
-                if !first {
-                    queue.session(id);
-                }
-            });
+            let scan = catalog.scan(&mut |id| queue.session(id));
             if std::mem::take(&mut first) {
                 queue.push(Hint::Rescan);
             }
