@@ -7,7 +7,8 @@ use std::{env, fs};
 
 use prost::Message;
 
-const FILES: [&str; 6] = ["approval", "autorunner", "daemon", "lease", "run", "schedule"];
+const FILES: [&str; 9] =
+    ["approval", "autorunner", "daemon", "lease", "run", "schedule", "signal", "trace", "watch"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");

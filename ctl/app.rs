@@ -46,6 +46,11 @@ impl App {
         })
     }
 
+    /// As [`App::wait_patiently`], for the second of two calls that wait together: one of them tells.
+    pub(crate) fn retry_quietly() -> Reconnect {
+        Reconnect::new(WAIT_PATIENCE)
+    }
+
     /// For calls that start something and can safely be made again.
     pub(crate) fn retry_briefly() -> Reconnect {
         Reconnect::new(START_PATIENCE)

@@ -19,6 +19,8 @@ use crate::man::ManArgs;
 use crate::run::RunCommand;
 use crate::schedule::ScheduleCommand;
 use crate::show::ColorChoice;
+use crate::trace::TraceCommand;
+use crate::watched::WatchCommand;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -102,6 +104,12 @@ pub(crate) enum Command {
     /// Let Codex work through a repository's TODO list
     #[command(subcommand)]
     Auto(AutoCommand),
+    /// See where agents struggle and shine, from what Codex writes
+    #[command(subcommand)]
+    Trace(TraceCommand),
+    /// Watch directories where other tools keep runs
+    #[command(subcommand)]
+    Watch(WatchCommand),
     /// Start, stop and inspect the daemon
     #[command(subcommand)]
     Daemon(DaemonCommand),
@@ -123,6 +131,8 @@ impl Command {
             Self::Schedule(command) => command.perform(app).await,
             Self::Lease(command) => command.perform(app).await,
             Self::Auto(command) => command.perform(app).await,
+            Self::Trace(command) => command.perform(app).await,
+            Self::Watch(command) => command.perform(app).await,
             Self::Daemon(command) => command.perform(app).await,
             Self::Config(command) => command.perform(app),
             Self::Completions(args) => args.perform(app),

@@ -22,6 +22,8 @@ mod run;
 mod schedule;
 mod show;
 mod start;
+mod trace;
+mod watched;
 
 use std::process::ExitCode;
 

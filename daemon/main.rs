@@ -3,7 +3,7 @@
 //! - [`args`], [`config`]: what it is told; [`offline`]: what it does for `spindle` without a daemon;
 //! - [`life`]: from the start to the end, with [`detach`], [`lock`], [`listen`], [`logging`], [`signals`],
 //!   [`notify`] and [`power`];
-//! - [`serve`], [`tasks`], [`api`], [`hooks`]: the daemon at work.
+//! - [`serve`], [`tasks`], [`api`], [`hooks`], [`tables`]: the daemon at work.
 
 mod api;
 mod args;
@@ -18,8 +18,10 @@ mod logging;
 mod notify;
 mod offline;
 mod power;
+mod router;
 mod serve;
 mod signals;
+mod tables;
 mod tasks;
 
 use std::process::ExitCode;

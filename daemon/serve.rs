@@ -12,18 +12,18 @@ use engine::schedule::EventTriggers;
 use engine::{Engine, OnEnd as RunEnd, Registry, Setup};
 use exec::Exec;
 use futures_util::Stream;
+use insight::Insight;
 use jiff::Timestamp;
 use spindle_client::paths::Paths;
-use spindle_client::{PROTOCOL, v1};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
-use tonic::{Code, Request, Status};
 
 use crate::api;
 use crate::args::{KEEPER, SHIM};
 use crate::config::Config;
+use crate::router::{Faces, router};
+use crate::tables::TABLES;
 use crate::tasks::{OnEnd, Tasks};
 
 /// How long open calls have after the word to end; streams end at once.
@@ -37,6 +37,10 @@ const RETENTION: jiff::SignedDuration = jiff::SignedDuration::from_hours(6);
 
 /// Between two looks at the free space of a disk that was full.
 const LOOK_FOR_ROOM: Duration = Duration::from_secs(5);
+
+/// So many bytes must be free before a start on a disk that was full makes sense, however low the floor is: the
+/// database grows by segments of half a mebibyte, and a daemon that fails again at once no longer answers.
+const ROOM: u64 = 4 << 20;
 
 /// What the daemon is started with.
 pub(crate) struct Start<S> {
@@ -65,6 +69,9 @@ pub(crate) enum ServeError {
     /// should be started anew, in place.
     #[error("the store failed, and is opened anew: {0}")]
     StoreBroken(String),
+    /// What is known of sessions and signals could not be read.
+    #[error("cannot take up the traces")]
+    Traces(#[source] insight::InsightError),
     /// One of the daemon's own tasks ended.
     #[error("{0}")]
     Task(String),
@@ -92,7 +99,10 @@ impl Daemon {
         let tasks = Tasks::new(stopping.clone());
         let engine = open_engine(&paths, &config).await?;
         let codex = config.codex_binary();
-        let triggers = EventTriggers::default();
+        let insight =
+            Insight::open(engine.clone(), config.insight_settings()).await.map_err(ServeError::Traces)?;
+        let mut triggers = EventTriggers::default();
+        triggers.register(insight.trigger());
         let (scheduler, schedules) = engine.schedules(triggers).await.map_err(ServeError::Engine)?;
         tasks.spawn("schedules", OnEnd::StopDaemon, {
             let stopping = stopping.clone();
@@ -100,6 +110,10 @@ impl Daemon {
                 scheduler.run(stopping).await;
                 Ok(())
             }
+        });
+        tasks.spawn("traces", OnEnd::Show, {
+            let (insight, stopping) = (insight.clone(), stopping.clone());
+            async move { insight.run(stopping).await.map_err(|error| error.to_string()) }
         });
         let (busy_sender, busy) = watch::channel(false);
         tasks.spawn("store", OnEnd::StopDaemon, {
@@ -132,7 +146,8 @@ impl Daemon {
             },
         });
         let autorunner = api::Autorunner::new(engine.clone(), codex, stopping.clone());
-        let router = services(&engine, &tasks, schedules, facts, autorunner, stopping.clone()).await;
+        let faces = Faces { schedules, facts, autorunner, insight };
+        let router = router(&engine, &tasks, faces, stopping.clone()).await;
         tasks.spawn("server", OnEnd::StopDaemon, {
             let stopping = stopping.clone();
             async move {
@@ -196,9 +211,10 @@ impl Daemon {
             tracing::error!(%error, "the store could not be closed; it will be checked at the next start");
         }
         match (self.engine.store_problem(), self.tasks.failure()) {
-            (Some(problem), _) => Err(ServeError::StoreBroken(problem)),
+            (Some(problem), Some(_)) => Err(ServeError::StoreBroken(problem)),
             (None, Some(failure)) => Err(ServeError::Task(failure)),
-            (None, None) => Ok(()),
+            // Who is told to end does not start anew, whatever the store is like.
+            (_, None) => Ok(()),
         }
     }
 }
@@ -214,6 +230,7 @@ async fn open_engine(paths: &Paths, config: &Config) -> Result<Engine, ServeErro
         supervisor: Supervisor::new(shim, soft_limit),
         clock: Arc::new(SystemClock),
         on_end: hooks(config),
+        tables: TABLES,
         store: config.store_options(),
     };
     Engine::open(setup).await.map_err(ServeError::Engine)
@@ -224,72 +241,6 @@ fn hooks(config: &Config) -> RunEnd {
     Arc::new(move |run| {
         hooks.iter().enumerate().filter_map(|(number, hook)| hook.on_end(number, run)).collect()
     })
-}
-
-/// All services behind one router.
-async fn services(
-    engine: &Engine,
-    tasks: &Tasks,
-    schedules: engine::schedule::SchedulerHandle,
-    facts: Arc<api::DaemonFacts>,
-    autorunner: api::Autorunner,
-    stopping: CancellationToken,
-) -> tonic::transport::server::Router {
-    use v1::approval_service_server::ApprovalServiceServer;
-    use v1::autorunner_service_server::AutorunnerServiceServer;
-    use v1::daemon_service_server::DaemonServiceServer;
-    use v1::lease_service_server::LeaseServiceServer;
-    use v1::run_service_server::RunServiceServer;
-    use v1::schedule_service_server::ScheduleServiceServer;
-
-    let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<RunServiceServer<api::Runs>>().await;
-    health.set_serving::<DaemonServiceServer<api::Daemon>>().await;
-    let daemon = api::Daemon::new(engine.clone(), tasks.clone(), facts);
-    let mut server = Server::builder();
-    let mut router = server
-        .add_service(health_service)
-        // Without the handshake: after an upgrade, the new command must be able to restart the old daemon.
-        .add_service(DaemonServiceServer::new(daemon))
-        .add_service(RunServiceServer::with_interceptor(
-            api::Runs::new(engine.clone(), stopping),
-            same_protocol,
-        ))
-        .add_service(ApprovalServiceServer::with_interceptor(
-            api::Approvals::new(engine.clone()),
-            same_protocol,
-        ))
-        .add_service(ScheduleServiceServer::with_interceptor(
-            api::Schedules::new(engine.clone(), schedules),
-            same_protocol,
-        ))
-        .add_service(LeaseServiceServer::with_interceptor(api::Leases::new(engine.clone()), same_protocol))
-        .add_service(AutorunnerServiceServer::with_interceptor(autorunner, same_protocol));
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    // The descriptors are our own: were they not valid, no test would pass. Older clients ask for
-    // the alpha version.
-    if let (Ok(v1), Ok(alpha)) = (reflection().build_v1(), reflection().build_v1alpha()) {
-        router = router.add_service(v1).add_service(alpha);
-    }
-    router
-}
-
-/// The version handshake: a client that says which protocol it speaks must speak this one.
-fn same_protocol(request: Request<()>) -> Result<Request<()>, Status> {
-    let spoken = request.metadata().get(spindle_client::PROTOCOL_HEADER);
-    let spoken = spoken.and_then(|value| value.to_str().ok()).and_then(|value| value.parse::<u32>().ok());
-    match spoken {
-        Some(other) if other != PROTOCOL => {
-            let text = format!("the client speaks protocol {other}, this daemon {PROTOCOL}");
-            let hint = "restart the daemon after an upgrade (`spindle daemon restart`): runs go on";
-            Err(api::status(Code::FailedPrecondition, "VERSION_MISMATCH", text, hint))
-        }
-        _ => Ok(request),
-    }
 }
 
 /// Takes a new configuration: what can change at run time changes, the rest is told.
@@ -330,7 +281,7 @@ async fn watch_store(
             () = stopping.cancelled() => return Ok(()),
         }
         let disk = nix::sys::statvfs::statvfs(&state_dir).map_err(|error| error.to_string())?;
-        if disk.blocks_available().saturating_mul(disk.fragment_size()) > floor {
+        if disk.blocks_available().saturating_mul(disk.fragment_size()) > floor.max(ROOM) {
             return Err(problem);
         }
     }

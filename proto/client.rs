@@ -20,6 +20,9 @@ use crate::v1::daemon_service_client::DaemonServiceClient;
 use crate::v1::lease_service_client::LeaseServiceClient;
 use crate::v1::run_service_client::RunServiceClient;
 use crate::v1::schedule_service_client::ScheduleServiceClient;
+use crate::v1::signal_service_client::SignalServiceClient;
+use crate::v1::trace_service_client::TraceServiceClient;
+use crate::v1::watch_service_client::WatchServiceClient;
 use crate::v1::{DaemonInfo, GetInfoRequest, Run, StartRunRequest, WaitRunRequest};
 
 /// Number of the wire protocol. Client and daemon must have the same.
@@ -35,8 +38,23 @@ const GRPC_TIMEOUT: &str = "grpc-timeout";
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const CALL_LIMIT: Duration = Duration::from_secs(30);
 
-/// Calls that last as long as what they watch.
-const UNBOUNDED: [&str; 5] = ["WaitRun", "WatchEvents", "ReadLog", "ReadLoopLog", "Export"];
+/// Calls that last as long as what they watch, read or write.
+const UNBOUNDED: [&str; 14] = [
+    "WaitRun",
+    "WatchEvents",
+    "ReadLog",
+    "ReadLoopLog",
+    "Export",
+    "Ingest",
+    "VerifyTrace",
+    "WriteBundle",
+    "WriteAtif",
+    "DistillTask",
+    "WriteDataset",
+    "ExportTraces",
+    "RecordSpine",
+    "WatchSignals",
+];
 
 /// A connection whose requests are stamped with protocol and deadline.
 pub type Transport = InterceptedService<Channel, Stamp>;
@@ -138,6 +156,21 @@ impl Client {
     /// Loops over the TODO lists of repositories.
     pub fn autorunner(&self) -> AutorunnerServiceClient<Transport> {
         AutorunnerServiceClient::with_interceptor(self.channel.clone(), Stamp)
+    }
+
+    /// Sessions of Codex, and what can be made of them.
+    pub fn traces(&self) -> TraceServiceClient<Transport> {
+        TraceServiceClient::with_interceptor(self.channel.clone(), Stamp)
+    }
+
+    /// Moments of friction and delight.
+    pub fn signals(&self) -> SignalServiceClient<Transport> {
+        SignalServiceClient::with_interceptor(self.channel.clone(), Stamp)
+    }
+
+    /// Directories where other tools keep runs.
+    pub fn watches(&self) -> WatchServiceClient<Transport> {
+        WatchServiceClient::with_interceptor(self.channel.clone(), Stamp)
     }
 
     /// The daemon itself.

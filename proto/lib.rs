@@ -9,12 +9,14 @@ pub mod environment;
 pub mod logs;
 pub mod paths;
 pub mod reconnect;
+pub mod signals;
 pub mod watch;
 
 pub use client::{Client, ConnectError, MAX_MESSAGE, PROTOCOL, PROTOCOL_HEADER};
 pub use logs::LogReader;
 pub use paths::{Paths, PathsError};
 pub use reconnect::{Notice, Reconnect};
+pub use signals::SignalWatch;
 pub use watch::EventWatch;
 
 /// Messages, clients and servers of the package `spindle.v1`, as generated

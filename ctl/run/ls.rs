@@ -23,6 +23,7 @@ Examples:
   spindle run ls --state active --kind autorun
   spindle run ls --label team=infra --since 2d --all
   spindle --json run ls --limit 500 | jq -r '.runs[] | [.id, .state] | @tsv'
+  spindle run ls --external                         # what other tools do
   spindle --json run ls --page-token TOKEN          # as next_page_token said";
 
 /// A state, or a group of states.
@@ -61,6 +62,10 @@ impl StateChoice {
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct LsArgs {
+    /// Runs of other tools instead, from watched directories
+    #[arg(long, conflicts_with_all = ["states", "kind", "labels", "name", "since"])]
+    external: bool,
+
     /// Only runs in this state; may be repeated
     #[arg(long = "state", value_enum, value_name = "STATE")]
     states: Vec<StateChoice>,
@@ -102,6 +107,10 @@ struct PageView<'a> {
 
 impl LsArgs {
     pub(crate) async fn perform(self, app: &App, client: &Client) -> Result<Exit, CtlError> {
+        if self.external {
+            let limit = if self.all { usize::MAX } else { self.limit as usize };
+            return super::external::list(app, client, limit, self.page_token.unwrap_or_default()).await;
+        }
         let page = self.collect(client).await?;
         if app.out.is_json() {
             app.out.document(&PageView {

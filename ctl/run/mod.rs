@@ -1,5 +1,6 @@
 //! `spindle run`: look at runs, follow them, end them.
 
+mod external;
 mod logs;
 mod ls;
 mod watch;

@@ -71,6 +71,11 @@ impl Out {
         self.manner == Manner::Json
     }
 
+    /// Whether a person looks on.
+    pub(crate) fn is_talkative(self) -> bool {
+        self.manner == Manner::Talkative
+    }
+
     /// One JSON document on a line of its own.
     pub(crate) fn document(self, document: &impl Serialize) -> Result<(), CtlError> {
         let mut line = serde_json::to_vec(document).map_err(io::Error::from)?;

@@ -31,7 +31,7 @@ fn status_with(
 }
 
 /// The daemon is going down. Without details: a client takes it as a cut, and comes back.
-fn shutting_down() -> Status {
+pub(super) fn shutting_down() -> Status {
     Status::unavailable("the daemon is shutting down")
 }
 
@@ -55,7 +55,7 @@ pub(super) fn whole(error: &dyn Error) -> String {
     text
 }
 
-fn store_failed(error: &StoreError) -> Status {
+pub(super) fn store_failed(error: &StoreError) -> Status {
     if matches!(error, StoreError::Closed) {
         return shutting_down();
     }
@@ -82,7 +82,9 @@ pub(super) fn from_run(error: RunError) -> Status {
             status_with(Code::InvalidArgument, "AMBIGUOUS_ID", text, "type more of the id", metadata)
         }
         RunError::InvalidId(_) => invalid("INVALID_ID", text),
-        RunError::Refused(_) => status(Code::FailedPrecondition, "WRONG_STATE", text, ""),
+        RunError::Refused(_) | RunError::Over { .. } => {
+            status(Code::FailedPrecondition, "WRONG_STATE", text, "")
+        }
         RunError::LeaseHeld { holder, .. } => {
             let metadata = HashMap::from([("holder".to_owned(), holder.to_string())]);
             let hint = "wait for that run, or cancel it: `spindle lease show` says more";

@@ -5,10 +5,12 @@ mod autorunner;
 mod daemon;
 mod error;
 mod lease;
+mod list;
 mod log;
 mod run;
 mod schedule;
 mod template;
+mod trace;
 mod view;
 
 pub(crate) use approval::Approvals;
@@ -18,3 +20,4 @@ pub(crate) use error::status;
 pub(crate) use lease::Leases;
 pub(crate) use run::Runs;
 pub(crate) use schedule::Schedules;
+pub(crate) use trace::{Signals, Traces};

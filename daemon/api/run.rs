@@ -1,7 +1,5 @@
 //! The run service.
 
-use std::pin::Pin;
-
 use engine::{Engine, EventStream, Filter, Origin, RunError, RunId, StartRun, Token, WatchError};
 use futures_util::{Stream, StreamExt};
 use spindle_client::v1;
@@ -10,17 +8,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::error::{from_run, from_start, from_watch, invalid};
+use super::list::{Streamed, page_size, until_stopped};
 use super::log;
 use super::template;
 use super::view::{self, read_time, state_of};
-
-/// The largest page of a list.
-const LARGEST_PAGE: u32 = 500;
-
-/// The page of a list that says nothing else.
-const USUAL_PAGE: u32 = 50;
-
-pub(super) type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// Serves runs.
 #[derive(Clone)]
@@ -42,18 +33,6 @@ impl Runs {
 
     async fn resolve(&self, text: &str) -> Result<RunId, Status> {
         self.engine.resolve(text).await.map_err(from_run)
-    }
-
-    /// Ends a stream when the daemon does, and with an error: a client could not tell the end of a log from
-    /// its middle otherwise.
-    fn until_stopped<T: Send + 'static>(
-        &self,
-        stream: impl Stream<Item = Result<T, Status>> + Send + 'static,
-    ) -> Streamed<T> {
-        let stopping = self.stopping.clone();
-        let cut_off = futures_util::stream::once(async move { stopping.is_cancelled() })
-            .filter_map(|stopping| std::future::ready(stopping.then(|| Err(from_run(RunError::Closed)))));
-        Box::pin(stream.take_until(self.stopping.clone().cancelled_owned()).chain(cut_off))
     }
 
     fn open_events(&self, request: &v1::WatchEventsRequest) -> Result<EventStream, Status> {
@@ -138,7 +117,7 @@ impl RunService for Runs {
             types: request.types,
             until_finished: request.until_finished,
         };
-        Ok(Response::new(self.until_stopped(watch.stream(events))))
+        Ok(Response::new(until_stopped(&self.stopping, watch.stream(events))))
     }
 
     type ReadLogStream = Streamed<v1::LogChunk>;
@@ -150,7 +129,7 @@ impl RunService for Runs {
         let request = request.into_inner();
         let run = self.resolve(&request.run).await?;
         let stream = log::read(self.engine.clone(), run, request).await?;
-        Ok(Response::new(self.until_stopped(stream)))
+        Ok(Response::new(until_stopped(&self.stopping, stream)))
     }
 
     async fn cancel_run(&self, request: Request<v1::CancelRunRequest>) -> Result<Response<v1::Run>, Status> {
@@ -179,11 +158,14 @@ impl RunService for Runs {
         let request = request.into_inner();
         let run = self.resolve(&request.run).await?;
         let detail = self.engine.detail(run).await.map_err(from_run)?;
+        let mut options = detail.start.options;
+        // Whoever asks for it has seen how those ended: they would only fail it again.
+        options.after.clear();
         let start = StartRun {
             request_id: Some(request.request_id).filter(|id| !id.is_empty()),
             kind: detail.run.kind,
             spec: detail.start.spec,
-            options: detail.start.options,
+            options,
             origin: Origin::Client,
             lineage: Vec::new(),
             refuse_if_held: false,
@@ -254,11 +236,6 @@ impl Watch {
         // What ends it after this look has a higher number, and will be seen.
         self.engine.record(run).await.map_or(true, |record| record.state.is_ended())
     }
-}
-
-fn page_size(asked: u32) -> usize {
-    let size = if asked == 0 { USUAL_PAGE } else { asked.min(LARGEST_PAGE) };
-    size as usize
 }
 
 fn page_token(token: &str) -> Result<Option<RunId>, Status> {

@@ -149,6 +149,65 @@ pub(crate) static SECTIONS: &[Section] = &[
         .on_start()],
     },
     Section {
+        name: "traces",
+        about: "What Codex writes about its sessions: trace spines and rollouts.",
+        keys: &[
+            Key::<Config>::new(
+                "enabled",
+                "Reads them as they are written, and finds signals in them.",
+                |config| &mut config.traces.enabled,
+            )
+            .on_start(),
+            Key::<Config>::new(
+                "homes",
+                "The Codex homes that are watched. They need not exist yet.",
+                |config| &mut config.traces.homes,
+            )
+            .default("CODEX_HOME, else ~/.codex")
+            .on_start(),
+            Key::<Config>::new(
+                "settle_after",
+                "How long nothing must come before a session counts as settled, and its signals as final.",
+                |config| &mut config.traces.settle_after,
+            )
+            .on_start(),
+            Key::<Config>::new(
+                "live_window",
+                "Records older than this when they are first read are history: their signals are listed,\n\
+                 and set off no schedule.",
+                |config| &mut config.traces.live_window,
+            )
+            .on_start(),
+            Key::<Config>::new(
+                "rescan_every",
+                "How often all files are looked at, for what no notification told of.",
+                |config| &mut config.traces.rescan_every,
+            )
+            .on_start(),
+            Key::<Config>::new(
+                "keep_deleted",
+                "Keeps what was found in sessions whose files have been deleted since.",
+                |config| &mut config.traces.keep_deleted,
+            )
+            .on_start(),
+            Key::<Config>::new(
+                "record",
+                "Writes a trace spine, below the Codex home, for every Codex that a run of Spindle starts.\n\
+                 One that Codex itself writes is never touched.",
+                |config| &mut config.traces.record,
+            )
+            .on_start(),
+            Key::<Config>::new(
+                "bundles",
+                "Asks every Codex that a run of Spindle starts for a rollout trace bundle (0.169.0 and\n\
+                 later), below this directory. They hold whole prompts.",
+                |config| &mut config.traces.bundles,
+            )
+            .default("none")
+            .on_start(),
+        ],
+    },
+    Section {
         name: "power",
         about: "The machine.",
         keys: &[Key::<Config>::new(

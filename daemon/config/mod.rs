@@ -39,6 +39,7 @@ pub(crate) struct Config {
     pub(crate) runs: Runs,
     pub(crate) store: Store,
     pub(crate) codex: Codex,
+    pub(crate) traces: Traces,
     pub(crate) power: Power,
     pub(crate) hooks: Vec<Hook>,
 }
@@ -72,6 +73,19 @@ pub(crate) struct Store {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Codex {
     binary: Words,
+}
+
+/// `[traces]`
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Traces {
+    pub(crate) enabled: bool,
+    homes: Vec<PathBuf>,
+    pub(crate) settle_after: Duration,
+    pub(crate) live_window: Duration,
+    pub(crate) rescan_every: Duration,
+    pub(crate) keep_deleted: bool,
+    pub(crate) record: bool,
+    pub(crate) bundles: Option<PathBuf>,
 }
 
 /// `[power]`
@@ -111,6 +125,16 @@ impl Default for Config {
             },
             store: Store { free_space_floor: Size(store.free_space_floor), cache: Size(store.cache_bytes) },
             codex: Codex { binary: Words(vec!["codex".to_owned()]) },
+            traces: Traces {
+                enabled: true,
+                homes: Vec::new(),
+                settle_after: Duration::from_mins(10),
+                live_window: Duration::from_mins(10),
+                rescan_every: Duration::from_mins(1),
+                keep_deleted: true,
+                record: true,
+                bundles: None,
+            },
             power: Power { inhibit_sleep: false },
             hooks: Vec::new(),
         }
@@ -162,6 +186,29 @@ impl Config {
         let words = &self.codex.binary.0;
         (*words != Self::default().codex.binary.0)
             .then(|| shlex::try_join(words.iter().map(String::as_str)).ok())?
+    }
+
+    /// How traces are watched, and what is kept of them.
+    pub(crate) fn insight_settings(&self) -> insight::Settings {
+        let traces = &self.traces;
+        insight::Settings {
+            homes: if traces.enabled { self.trace_homes() } else { Vec::new() },
+            settle_after: traces.settle_after,
+            live_window: traces.live_window,
+            poll_interval: traces.rescan_every,
+            retention: if traces.keep_deleted { insight::Retention::Keep } else { insight::Retention::Drop },
+            ..insight::Settings::default()
+        }
+    }
+
+    /// The Codex homes that are watched.
+    fn trace_homes(&self) -> Vec<PathBuf> {
+        if !self.traces.homes.is_empty() {
+            return self.traces.homes.clone();
+        }
+        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let home = variable("CODEX_HOME").or_else(|| variable("HOME").map(|home| home.join(".codex")));
+        home.into_iter().collect()
     }
 
     /// The keys whose values differ and that a reload does not change, as `section.key`.

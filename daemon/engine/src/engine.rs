@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::core::commit::{self, Commit};
 use crate::core::{Core, NewRun, StartError, Stored, Tx, digest_of};
 use crate::drive::drive;
-use crate::event::{EventLog, EventStream, Token, WatchError};
+use crate::event::{EventLog, EventStream, NewEvent, Token, WatchError};
 use crate::failure::{Failure, FailureKind, cut};
 use crate::files::{RunFiles, VALUE_LIMIT};
 use crate::logs::LogHub;
@@ -26,7 +26,7 @@ use crate::run::{
     Ending, LeaseKey, Refused, Run, RunEvent, RunId, RunState, Start, StartRun, Step, StepState, Turn,
 };
 use crate::settings::Settings;
-use crate::store::{Stats, Store, StoreError};
+use crate::store::{Batch, Reader, Stats, Store, StoreError};
 use crate::workflow::{AnyWorkflow, Registry};
 
 /// Runs to start when a run has ended.
@@ -79,6 +79,14 @@ pub enum RunError {
     /// The run is not in a state for it.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// The run is over: there is nothing to end.
+    #[error("run {run} {} already", match *state { "succeeded" => "has succeeded", "failed" => "has failed", "canceled" => "was canceled", _ => "was interrupted" })]
+    Over {
+        /// The run.
+        run: RunId,
+        /// The word for its state.
+        state: &'static str,
+    },
     /// Another run holds a lease that this one needs to go on.
     #[error("{key} is held by run {holder}")]
     LeaseHeld {
@@ -171,7 +179,7 @@ impl Engine {
         let shared = &self.shared;
         let permit = shared.store.reserve().await?;
         if self.is_halted() {
-            return Err(StoreError::Closed.into());
+            return Err(self.refusal().into());
         }
         let (result, done) = {
             let mut core = self.core();
@@ -189,6 +197,33 @@ impl Engine {
         Ok(result)
     }
 
+    /// Stores another crate's rows together with the events that tell of them: all of it or nothing.
+    /// Resolves when it is on disk, and then watchers see the events. Calls that overlap are carried
+    /// out in any order; who needs one waits for each.
+    ///
+    /// A batch or event that no row can hold is refused, and harms nobody else.
+    pub async fn commit(&self, mut batch: Batch, events: Vec<NewEvent>) -> Result<(), StoreError> {
+        if let Some(defect) = batch.take_defect() {
+            return Err(defect);
+        }
+        for event in &events {
+            event.check()?;
+        }
+        self.transact(|tx| {
+            tx.batch.append(batch);
+            for event in events {
+                tx.event(None, &event.kind, event.data);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// The reading side of the store, for crates that keep rows of their own in it.
+    pub fn reader(&self) -> &Reader {
+        self.store().reader()
+    }
+
     /// Starts a run. Resolves when it is on disk; from then on it happens.
     pub async fn start(&self, start: StartRun) -> Result<Run, StartError> {
         let new = self.prepare(start).await?;
@@ -198,14 +233,21 @@ impl Engine {
             && !matches!(accepted, Ok(run) if run == made)
             && !matches!(accepted, Err(StartError::Store(_)))
         {
-            let files = self.files().clone();
-            tokio::task::spawn_blocking(move || written.iter().for_each(|name| files.remove_value(name)));
+            self.drop_files(written);
         }
         let run = accepted?;
         match self.active(run) {
             Some((record, _)) => Ok(record),
             // The same request, long ago: it has ended and left memory.
             None => self.record(run).await.map_err(|error| StartError::Refused(Failure::internal(error))),
+        }
+    }
+
+    /// Removes files of a request that came to nothing.
+    pub(crate) fn drop_files(&self, names: Vec<String>) {
+        if !names.is_empty() {
+            let files = self.files().clone();
+            tokio::task::spawn_blocking(move || names.iter().for_each(|name| files.remove_value(name)));
         }
     }
 
@@ -242,7 +284,7 @@ impl Engine {
         let ending = Ending { kill, reason };
         if self.active(run).is_none() {
             let state = self.record(run).await?.state;
-            return Err(Refused { state: state.word(), wanted: "canceled" }.into());
+            return Err(RunError::Over { run, state: state.word() });
         }
         self.transition(run, RunEvent::EndRequested(ending)).await
     }
@@ -265,6 +307,9 @@ impl Engine {
 
     /// Goes on with a run that ended without success: finished steps keep their values.
     pub async fn resume(&self, run: RunId) -> Result<(), RunError> {
+        if self.unreadable_run(run).is_some() {
+            return Err(Refused { state: "unreadable", wanted: "resumed" }.into());
+        }
         let unpacked = self.unpack(run).await?;
         self.transact(|tx| {
             if let Some(active) = tx.core.runs.get(&run)
@@ -332,7 +377,7 @@ impl Engine {
                 step.request = None;
             });
             // A run that is being canceled, or is at work beside, does not wait: it is to look at it.
-            let _ = tx.transition(run, RunEvent::Woken);
+            tx.wake(run);
             tx.touch(run);
             Ok(approval)
         })
@@ -471,6 +516,13 @@ impl Engine {
         tokio::task::spawn_blocking(move || store.close()).await.map_err(|_| StoreError::Closed)?
     }
 
+    /// Why nothing is decided any longer: the store has failed, which is an answer, or the daemon goes down, which
+    /// is none: the next daemon gives it.
+    pub(crate) fn refusal(&self) -> StoreError {
+        let failed = || self.store_problem().map(|_| StoreError::ReadOnly(Arc::new(StoreError::Closed)));
+        self.store().problem().or_else(failed).unwrap_or(StoreError::Closed)
+    }
+
     fn halt(&self) {
         self.shared.halted.send_replace(true);
     }
@@ -486,9 +538,9 @@ impl Engine {
     }
 
     pub(crate) fn report_store_failure(&self, error: &StoreError) {
+        let asked_for = self.is_halted() && matches!(error, StoreError::Closed);
         self.halt();
-        if matches!(error, StoreError::Closed) {
-            // No failure: it is what was asked for.
+        if asked_for {
             return;
         }
         let first = self.shared.broken.send_if_modified(|broken| {

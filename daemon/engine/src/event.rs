@@ -47,6 +47,27 @@ pub struct Event {
     pub data: Value,
 }
 
+/// An event that another crate tells by [`Engine::commit`](crate::Engine::commit): the log gives it its number
+/// and its time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewEvent {
+    /// Such as `signal.raised`.
+    pub kind: String,
+    /// More, as a JSON object; an event must fit a row of the store (8 KiB).
+    pub data: Value,
+}
+
+impl NewEvent {
+    /// Whether a row can hold it.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        let size = self.kind.len() + crate::run::tables::to_json(&self.data).len() + 64;
+        if size > store::MAX_VALUE_BYTES {
+            return Err(StoreError::value_too_large(Events::NAME, self.kind.as_bytes(), size));
+        }
+        Ok(())
+    }
+}
+
 /// A point in one store's log. A watcher shows it to go on where it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Token {

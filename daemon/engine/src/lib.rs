@@ -27,13 +27,14 @@ pub mod schedule;
 mod settings;
 pub mod store;
 mod timetable;
+mod unreadable;
 mod workflow;
 
 pub use approval::{Approval, Decision, Verdict};
 pub use context::{Background, ChildEnd, ProcessEnd, ProcessSpec, ProcessView, RunContext, Slept};
 pub use core::StartError;
 pub use engine::{Engine, OnEnd, RunError};
-pub use event::{Event, EventStream, InvalidToken, Token, WatchError};
+pub use event::{Event, EventStream, InvalidToken, NewEvent, Token, WatchError};
 pub use failure::{Failure, FailureKind};
 pub use query::{Filter, Heartbeat, LeaseView, Page, RunDetail};
 pub use recover::{Setup, TABLES};

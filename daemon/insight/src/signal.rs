@@ -4,6 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use trace::{Place, SessionId};
 
 /// Whether a signal tells of trouble or of success.
@@ -26,12 +27,70 @@ pub enum RuleSet {
     Compat,
 }
 
+impl RuleSet {
+    /// Its name, as it is stored and asked for.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::Compat => "compat",
+        }
+    }
+}
+
 /// A signal's id: the same whenever the same bytes are read with the same rules.
 ///
-/// `sig_` and 20 hexadecimal digits of a SHA-256 over rule set, session, category, epoch and the anchor that
-/// the rule gives (a call, a turn, or a record's number).
+/// `sig_` and 20 hexadecimal digits of a SHA-256 over rule set, session, category and [`Anchor`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SignalId(pub String);
+
+/// What makes a signal this one and no other of its category.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Anchor {
+    /// The session as a whole: it has at most one signal of the category.
+    Session,
+    /// A record, by where it stands: numbers of records may repeat after a resume, places do not.
+    Record {
+        /// The epoch.
+        epoch: u32,
+        /// Which file of the session.
+        file: u32,
+        /// The line, from 1.
+        line: u64,
+        /// What it is about, where one record can tell of several things: a call's id; else empty.
+        subject: String,
+    },
+}
+
+impl SignalId {
+    /// The id of the signal of this category at this anchor.
+    pub fn of(rule_set: RuleSet, session: &SessionId, category: &str, anchor: &Anchor) -> Self {
+        let mut hash = Sha256::new();
+        // Every text comes with its length, so that no two different anchors give the same bytes.
+        let mut text = |text: &str| {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text.as_bytes());
+        };
+        text(rule_set.as_str());
+        text(session.as_str());
+        text(category);
+        if let Anchor::Record { epoch, file, line, subject } = anchor {
+            text(subject);
+            hash.update(epoch.to_le_bytes());
+            hash.update(file.to_le_bytes());
+            hash.update(line.to_le_bytes());
+        }
+        let mut id = String::from("sig_");
+        for byte in &hash.finalize()[..10] {
+            id.push(hexadecimal(byte >> 4));
+            id.push(hexadecimal(byte & 15));
+        }
+        Self(id)
+    }
+}
+
+fn hexadecimal(digit: u8) -> char {
+    char::from_digit(u32::from(digit), 16).unwrap_or('0')
+}
 
 impl fmt::Display for SignalId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -79,4 +138,47 @@ pub struct Signal {
     pub at: Option<Timestamp>,
     /// Whether it is final: the session has settled since, or nothing later can disprove it.
     pub settled: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn record(epoch: u32, file: u32, line: u64, subject: &str) -> Anchor {
+        Anchor::Record { epoch, file, line, subject: subject.into() }
+    }
+
+    #[test]
+    fn an_id_is_the_same_in_every_version() {
+        let session: SessionId = "test-friction-001".parse().unwrap();
+        let id = SignalId::of(RuleSet::V1, &session, "exec_failure", &record(0, 1, 7, "call_1"));
+        assert_eq!(id.0, "sig_e0a1a112d8cbb34141e5");
+    }
+
+    #[test]
+    fn whatever_differs_makes_another_id() {
+        let anchors = [
+            Anchor::Session,
+            record(0, 0, 1, ""),
+            record(1, 0, 1, ""),
+            record(0, 1, 1, ""),
+            record(0, 0, 2, ""),
+            record(0, 0, 1, "call"),
+        ];
+        let mut ids = BTreeSet::new();
+        for rule_set in [RuleSet::V1, RuleSet::Compat] {
+            for session in ["a", "ab"] {
+                for category in ["bc", "c"] {
+                    for anchor in &anchors {
+                        ids.insert(SignalId::of(rule_set, &session.parse().unwrap(), category, anchor));
+                    }
+                }
+            }
+        }
+        assert_eq!(ids.len(), 2 * 2 * 2 * anchors.len());
+    }
 }

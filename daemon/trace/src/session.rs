@@ -15,6 +15,9 @@ use crate::{Place, SessionId};
 /// How much of a user's words or of a tool's arguments a row keeps, in bytes.
 pub const TEXT_LIMIT: usize = 1024;
 
+/// The source of a call that belongs to a sub-agent, whose own session has the original.
+pub const COPIED: &str = "sub_agent";
+
 /// Which kind of file a session is read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -200,7 +203,8 @@ pub struct ToolCall {
     pub arguments: String,
     /// Where it ran.
     pub cwd: Option<String>,
-    /// `agent`, `user_shell`, …; none when not said.
+    /// `agent`, `user_shell`, …; none when not said. [`COPIED`] for a sub-agent's call that the parent's
+    /// records tell again: it is shown, but neither counted nor told in facts.
     pub source: Option<String>,
     /// The first record that tells of it.
     pub opened: Stamp,
@@ -237,6 +241,8 @@ pub enum CallOutcome {
     Rejected,
     /// Codex could not run it (`execution error:`), or it died by a signal.
     Broken,
+    /// The user interrupted the turn while it ran: not a failure.
+    Interrupted,
 }
 
 /// A request for approval and its answer.
@@ -248,17 +254,18 @@ pub struct Approval {
     pub epoch: u32,
     /// What it is about.
     pub kind: ApprovalKind,
-    /// The call; empty for a decision that no request was found for.
+    /// The call; empty for a decision that no request was found for, unless the decision names one.
     pub call_id: String,
     /// The turn's id.
     pub turn_id: String,
-    /// The request; none for a decision that no request was found for.
+    /// The request; none for a decision that no request was found for, and for a denial that only the end
+    /// of the call tells of (rollouts have neither requests nor answers).
     pub requested: Option<Stamp>,
     /// Why it was asked.
     pub reason: Option<String>,
     /// The answer's record.
     pub decided: Option<Stamp>,
-    /// The answer as the wire has it.
+    /// The answer as the wire has it; `declined` where only the end of the call tells of it.
     pub decision: Option<String>,
     /// Whether it was granted; none when it was never answered.
     pub approved: Option<bool>,

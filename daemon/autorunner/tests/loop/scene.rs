@@ -203,6 +203,7 @@ impl Daemon {
             supervisor: Supervisor::new(command("loop-shim"), None),
             clock: Arc::new(SystemClock),
             on_end: Arc::new(|_| Vec::new()),
+            tables: engine::TABLES,
             store: engine::store::Options::default(),
         };
         // The store of a daemon that was let down is free as soon as its thread has noticed.

@@ -57,9 +57,21 @@ impl Batch {
         self.operations.len()
     }
 
+    /// How many bytes its keys and values have.
+    pub fn size(&self) -> usize {
+        let bytes =
+            |operation: &Operation| operation.key.len() + operation.value.as_ref().map_or(0, Vec::len);
+        self.operations.iter().map(bytes).sum()
+    }
+
     /// Whether the batch changes nothing.
     pub fn is_empty(&self) -> bool {
         self.operations.is_empty()
+    }
+
+    /// What makes the batch impossible to store, if something does. Asked before the commit, it harms nothing.
+    pub(crate) fn take_defect(&mut self) -> Option<StoreError> {
+        self.defect.take()
     }
 
     fn push<T: Table>(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {

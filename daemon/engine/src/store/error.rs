@@ -210,7 +210,7 @@ impl StoreError {
         Self::Row { table, key: hex(key), problem }
     }
 
-    pub(super) fn value_too_large(table: &'static str, key: &[u8], size: usize) -> Self {
+    pub(crate) fn value_too_large(table: &'static str, key: &[u8], size: usize) -> Self {
         Self::ValueTooLarge { table, key: hex(key), size }
     }
 

@@ -44,5 +44,5 @@ pub use handle::{Permit, Stats, Store, Ticket};
 pub use key::{Key, PrefixOf};
 pub use open::{Invariants, Options};
 pub use reader::{Keys, Order, Reader, Rows};
-pub use table::{MAX_KEY_BYTES, MAX_VALUE_BYTES, Table, TableInfo};
+pub use table::{MAX_KEY_BYTES, MAX_VALUE_BYTES, Table, TableInfo, join_tables};
 pub use transfer::{Transferred, export, import};

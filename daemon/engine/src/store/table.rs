@@ -66,6 +66,26 @@ impl TableInfo {
     }
 }
 
+/// Puts the lists of tables of several crates one after the other; `N` is the sum of their lengths.
+///
+/// Clashes of names and prefixes are found when the store is opened.
+pub const fn join_tables<const N: usize>(parts: &[&[TableInfo]]) -> [TableInfo; N] {
+    assert!(!parts.is_empty() && !parts[0].is_empty(), "there is no table");
+    let mut all = [parts[0][0]; N];
+    let (mut part, mut at) = (0, 0);
+    while part < parts.len() {
+        let mut index = 0;
+        while index < parts[part].len() {
+            all[at] = parts[part][index];
+            at += 1;
+            index += 1;
+        }
+        part += 1;
+    }
+    assert!(at == N, "the length is not the sum of the parts'");
+    all
+}
+
 /// Which prefixes belong to a table, and to which.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tables(&'static [TableInfo]);

@@ -138,6 +138,7 @@ impl Lab {
             supervisor: Supervisor::new(ShimCommand { program, args: Vec::new() }, None),
             clock: Arc::clone(&self.clock),
             on_end: Arc::clone(&self.on_end),
+            tables: engine::TABLES,
             store: engine::store::Options::default(),
         }
     }

@@ -1,0 +1,153 @@
+//! `spindle trace signals`: signals, newest first.
+
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use serde::Serialize;
+use spindle_client::Client;
+use spindle_client::v1::{ListSignalsRequest, RuleSet, Signal, SignalType};
+
+use super::filter::{FilterArgs, MORE, PageArgs};
+use super::view::{SignalView, type_tone, type_word};
+use crate::app::App;
+use crate::error::{CtlError, calling};
+use crate::exit::Exit;
+use crate::show::some;
+use crate::show::table::{Cell, Table, Tone, short_id, short_ids};
+use crate::show::time::{relative, timestamp};
+
+const AFTER_HELP: &str = "\
+Examples:
+  spindle trace signals --since 1d --min-severity 0.6
+  spindle trace signals --session 01930f5e --type friction
+  spindle trace signals --category denial_exec --repository payments
+  spindle --json trace signals --rules compat --all | jq '.signals | length'
+  spindle trace show SIGNAL                # the records that a signal stands on";
+
+/// Friction or delight.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum TypeChoice {
+    Friction,
+    Delight,
+}
+
+impl TypeChoice {
+    /// As the wire has it.
+    pub(super) fn to_wire(choice: Option<Self>) -> i32 {
+        match choice {
+            None => SignalType::Unspecified,
+            Some(Self::Friction) => SignalType::Friction,
+            Some(Self::Delight) => SignalType::Delight,
+        }
+        .into()
+    }
+}
+
+/// Which rules.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum RulesChoice {
+    /// The corrected rules, live
+    V1,
+    /// What the earlier tool gives, worked out anew
+    Compat,
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = AFTER_HELP)]
+pub(crate) struct SignalsArgs {
+    /// Only friction, or only delight
+    #[arg(long = "type", value_enum, value_name = "TYPE")]
+    kind: Option<TypeChoice>,
+
+    /// Only this category, such as `exec_failure`
+    #[arg(long, value_name = "CATEGORY")]
+    category: Option<String>,
+
+    /// At least this severity, from 0 to 1
+    #[arg(long, value_name = "SEVERITY", default_value_t = 0.0, hide_default_value = true)]
+    min_severity: f64,
+
+    /// Only of this session: its id, or the beginning of it
+    #[arg(long, value_name = "SESSION")]
+    session: Option<String>,
+
+    /// By which rules
+    #[arg(long, value_enum, default_value = "v1", value_name = "RULES")]
+    rules: RulesChoice,
+
+    #[command(flatten)]
+    page: PageArgs,
+
+    #[command(flatten)]
+    filter: FilterArgs,
+}
+
+#[derive(Serialize)]
+struct PageView<'a> {
+    signals: Vec<SignalView<'a>>,
+    next_page_token: Option<&'a str>,
+}
+
+impl SignalsArgs {
+    pub(crate) async fn perform(self, app: &App, client: &Client) -> Result<Exit, CtlError> {
+        let base = self.request();
+        let ask = async |page_size, page_token| {
+            let request = ListSignalsRequest { page_size, page_token, ..base.clone() };
+            let answer = client.signals().list_signals(request).await?.into_inner();
+            Ok((answer.signals, answer.next_page_token))
+        };
+        let (signals, next) = self.page.collect(ask).await.map_err(calling("list signals"))?;
+        if app.out.is_json() {
+            app.out.document(&PageView {
+                signals: signals.iter().map(SignalView::from).collect(),
+                next_page_token: some(&next),
+            })?;
+            return Ok(Exit::DONE);
+        }
+        app.out.table(&table(&signals), "no signals")?;
+        if !next.is_empty() {
+            app.out.note(MORE);
+        }
+        Ok(Exit::DONE)
+    }
+
+    fn request(&self) -> ListSignalsRequest {
+        ListSignalsRequest {
+            page_size: 0,
+            page_token: String::new(),
+            rules: match self.rules {
+                RulesChoice::V1 => RuleSet::V1,
+                RulesChoice::Compat => RuleSet::Compat,
+            }
+            .into(),
+            r#type: TypeChoice::to_wire(self.kind),
+            category: self.category.clone().unwrap_or_default(),
+            min_severity: self.min_severity,
+            session: self.session.clone().unwrap_or_default(),
+            filter: Some(self.filter.to_wire(None)),
+        }
+    }
+}
+
+fn table(signals: &[Signal]) -> Table<7> {
+    let now = Timestamp::now();
+    let sessions = short_ids(signals.iter().map(|signal| signal.session_id.as_str()));
+    let mut table = Table::new(["SIGNAL", "WHEN", "TYPE", "CATEGORY", "SEVERITY", "SESSION", "WHAT"]);
+    for signal in signals {
+        let kind = signal.r#type();
+        let category = if signal.settled {
+            Cell::from(signal.category.as_str())
+        } else {
+            Cell::new(&signal.category, Tone::Busy)
+        };
+        table.row([
+            short_id(&signal.id, 16).into(),
+            relative(timestamp(signal.at.as_ref()), now).into(),
+            Cell::new(type_word(kind), type_tone(kind)),
+            category,
+            format!("{:.2}", signal.severity).into(),
+            short_id(&signal.session_id, sessions).into(),
+            signal.description.as_str().into(),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,38 @@
+//! How errors about traces look on the wire.
+
+use insight::InsightError;
+use tonic::{Code, Status};
+
+use crate::api::error::{invalid, shutting_down, status, store_failed, whole};
+
+pub(super) fn from_insight(error: InsightError) -> Status {
+    let text = whole(&error);
+    match error {
+        InsightError::NoSession(_) => status(
+            Code::NotFound,
+            "SESSION_NOT_FOUND",
+            text,
+            "`spindle trace sessions` lists the sessions, `spindle trace stats` what is watched",
+        ),
+        InsightError::NoSignal(_) => {
+            status(Code::NotFound, "SIGNAL_NOT_FOUND", text, "`spindle trace signals` lists the signals")
+        }
+        InsightError::Ambiguous { .. } => {
+            status(Code::InvalidArgument, "AMBIGUOUS_ID", text, "type more of the id")
+        }
+        InsightError::InvalidToken(_) => invalid("INVALID_PAGE_TOKEN", text),
+        InsightError::Expired { .. } => {
+            status(Code::OutOfRange, "SEQ_EXPIRED", text, "begin with the oldest change that is kept")
+        }
+        InsightError::NoHome { .. } => status(
+            Code::NotFound,
+            "INVALID_PATH",
+            text,
+            "name the directory that holds trace_spine or sessions",
+        ),
+        InsightError::Gone(_) => status(Code::FailedPrecondition, "EVIDENCE_GONE", text, ""),
+        InsightError::Read { .. } => status(Code::FailedPrecondition, "READ_FAILED", text, ""),
+        InsightError::Store(error) => store_failed(&error),
+        InsightError::Closed => shutting_down(),
+    }
+}

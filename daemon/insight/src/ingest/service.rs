@@ -1,0 +1,631 @@
+//! The pipeline at work: threads that read, one task that stores, one that watches the clock.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering as Memory};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::thread;
+
+use engine::store::{Batch, Order, Reader, StoreError};
+use engine::{Engine, NewEvent};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use trace::source::{Catalog, SessionSource};
+use trace::tail::RootState;
+use trace::{Hint, Hints, SessionId, Tail};
+
+use super::board::{Board, Outcome, Tracker};
+use super::files;
+use super::pipeline::VERSION;
+use super::queue::{Queue, Urgency};
+use super::session::{Change, Live, Part, Reached, ReadError, Terms};
+use crate::log::Log;
+use crate::settings::{Retention, Settings};
+use crate::store::tables::Cursors;
+use crate::view::{HomeView, Ingested, InsightError, InsightStats, Phase};
+
+/// How many bytes are read at a time.
+const CHUNK: usize = 1 << 20;
+
+/// How many changes of rows go into one commit before it is made.
+const ROWS_OF_A_COMMIT: usize = 2000;
+
+/// How many bytes of batches go into one commit before it is made.
+const BYTES_OF_A_COMMIT: usize = 3 << 20;
+
+/// What the threads and tasks share.
+pub(crate) struct Service {
+    pub(crate) engine: Engine,
+    pub(crate) reader: Reader,
+    pub(crate) settings: RwLock<Arc<Settings>>,
+    pub(crate) board: Board,
+    pub(crate) queue: Queue,
+    pub(crate) log: Arc<Log>,
+    pub(crate) gauges: Gauges,
+    /// What the homes are looked over with.
+    pub(crate) catalog: RwLock<Arc<Catalog>>,
+    /// Homes of sessions that are known and that are not watched.
+    elsewhere: std::sync::Mutex<Vec<Arc<Catalog>>>,
+    parts: mpsc::UnboundedSender<Sent>,
+    waiting: std::sync::Mutex<Option<mpsc::UnboundedReceiver<Sent>>>,
+    alarms: mpsc::UnboundedSender<(Timestamp, SessionId)>,
+    waiting_alarms: std::sync::Mutex<Option<mpsc::UnboundedReceiver<(Timestamp, SessionId)>>>,
+    failure: OnceLock<String>,
+    failed: Notify,
+    homes_changed: Notify,
+    tail: std::sync::Mutex<Option<Tail>>,
+    ended: CancellationToken,
+}
+
+/// Numbers since the start.
+#[derive(Default)]
+pub(crate) struct Gauges {
+    pub(crate) bytes: AtomicU64,
+    pub(crate) records: AtomicU64,
+    pub(crate) raised: AtomicU64,
+    pub(crate) withdrawn: AtomicU64,
+    pub(crate) commits: AtomicU64,
+}
+
+/// A part on its way to the store, and what is to be done when it is there.
+struct Sent {
+    id: SessionId,
+    batch: Batch,
+    size: usize,
+    changes: Vec<Change>,
+    events: Vec<NewEvent>,
+    outcome: Outcome,
+}
+
+impl Service {
+    /// Reads how far everything has come.
+    pub(crate) fn open(engine: Engine, settings: Settings) -> Result<Arc<Self>, StoreError> {
+        let reader = engine.reader().clone();
+        let catalog = Arc::new(Catalog::new(settings.homes.clone()));
+        let board = Board::default();
+        let mut elsewhere: HashMap<Vec<u8>, Arc<Catalog>> = HashMap::new();
+        for row in reader.scan::<Cursors>(.., Order::Ascending) {
+            let (id, cursor) = row?;
+            let Ok(id) = id.parse::<SessionId>() else { continue };
+            let whole = cursor.version == VERSION && !cursor.anew;
+            let read = if whole { files::fingerprint_of_cursor(&cursor) } else { 0 };
+            let home = PathBuf::from(OsString::from_vec(cursor.home.clone()));
+            let catalog = if settings.homes.contains(&home) {
+                &catalog
+            } else {
+                elsewhere.entry(cursor.home).or_insert_with(|| Arc::new(Catalog::new(vec![home])))
+            };
+            board.put(id, catalog, read, cursor.settled, cursor.gone_at != 0);
+        }
+        let (parts, waiting) = mpsc::unbounded_channel();
+        let (alarms, waiting_alarms) = mpsc::unbounded_channel();
+        Ok(Arc::new(Self {
+            log: Arc::new(Log::open(reader.clone())?),
+            engine,
+            reader,
+            settings: RwLock::new(Arc::new(settings)),
+            board,
+            queue: Queue::default(),
+            gauges: Gauges::default(),
+            catalog: RwLock::new(catalog),
+            elsewhere: std::sync::Mutex::new(elsewhere.into_values().collect()),
+            parts,
+            waiting: std::sync::Mutex::new(Some(waiting)),
+            alarms,
+            waiting_alarms: std::sync::Mutex::new(Some(waiting_alarms)),
+            failure: OnceLock::new(),
+            failed: Notify::new(),
+            homes_changed: Notify::new(),
+            tail: std::sync::Mutex::default(),
+            ended: CancellationToken::new(),
+        }))
+    }
+
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&self.catalog.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Works until it is told to stop, or until the store fails.
+    pub(crate) async fn run(self: &Arc<Self>, stop: CancellationToken) -> Result<(), InsightError> {
+        let take = |receiver: &std::sync::Mutex<Option<_>>| {
+            receiver.lock().unwrap_or_else(PoisonError::into_inner).take()
+        };
+        let (Some(parts), Some(alarms)) =
+            (take(&self.waiting), self.waiting_alarms.lock().unwrap_or_else(PoisonError::into_inner).take())
+        else {
+            return Err(InsightError::Closed);
+        };
+        self.queue.open();
+        // Whoever drops this future stops everything at once, as a kill would; nothing is lost by it.
+        let _halt = Halt(Arc::clone(self));
+        let threads: Vec<_> = (0..self.settings().threads.max(1))
+            .map(|number| {
+                let service = Arc::clone(self);
+                thread::Builder::new().name(format!("traces-{number}")).spawn(move || service.work())
+            })
+            .collect();
+        let (stop, ending) = (stop.child_token(), CancellationToken::new());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Arc::clone(self).store(parts, ending.clone()));
+        tasks.spawn(Arc::clone(self).watch_the_clock(alarms, stop.clone()));
+        tasks.spawn(Arc::clone(self).follow(stop.clone()));
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.failed.notified() => {}
+        }
+        stop.cancel();
+        self.queue.close();
+        let joined = tokio::task::spawn_blocking(move || {
+            threads.into_iter().flatten().for_each(|thread| drop(thread.join()));
+        });
+        let _ = joined.await;
+        // Only now is everything that was read on its way to the store.
+        ending.cancel();
+        while tasks.join_next().await.is_some() {}
+        match self.failure.get() {
+            Some(problem) => {
+                tracing::error!(%problem, "traces are followed no longer");
+                Err(InsightError::Closed)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Follows the homes: what is written to is read.
+    async fn follow(self: Arc<Self>, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let catalog = self.catalog();
+            let settings =
+                trace::Settings { rescan_every: self.settings().poll_interval, ..trace::Settings::default() };
+            let hints = match Tail::start(Arc::clone(&catalog), settings) {
+                Ok((tail, hints)) => {
+                    *self.tail.lock().unwrap_or_else(PoisonError::into_inner) = Some(tail);
+                    hints
+                }
+                Err(error) => return self.fail(&format!("the homes cannot be followed: {error}")),
+            };
+            let service = Arc::clone(&self);
+            let taking = tokio::task::spawn_blocking(move || service.take_hints(&catalog, &hints));
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.homes_changed.notified() => {}
+            }
+            // Its threads are waited for, and then there are no more hints.
+            let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let _ = tokio::task::spawn_blocking(move || drop(tail)).await;
+            let _ = taking.await;
+        }
+    }
+
+    /// Passes on what the tail says.
+    fn take_hints(&self, catalog: &Arc<Catalog>, hints: &Hints) {
+        let mut first = true;
+        while let Some(hint) = hints.recv() {
+            match hint {
+                // The first look tells of every file: most have been read before.
+                Hint::Session(id) if first => self.compare_twice(catalog, &id),
+                Hint::Session(id) => {
+                    self.board.ask(&self.queue, &id, catalog, Urgency::Now, None, None);
+                }
+                Hint::Rescan => {
+                    first = false;
+                    self.take_up(catalog);
+                }
+                Hint::Problem(problem) => tracing::warn!("{problem}"),
+            }
+        }
+    }
+
+    /// After the first look: what has gone while nobody looked, and what has yet to settle. Homes that were
+    /// read once and are not watched are looked at only for the latter.
+    fn take_up(&self, watched: &Arc<Catalog>) {
+        let elsewhere = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for catalog in std::iter::once(watched).chain(&elsewhere) {
+            let sessions = self.board.of(catalog);
+            if !Arc::ptr_eq(catalog, watched) {
+                if sessions.iter().all(|(_, settled, _)| *settled) {
+                    continue;
+                }
+                self.scan(catalog);
+            }
+            let there: HashSet<_> = catalog.ids().into_iter().collect();
+            let leaves = !matches!(self.settings().retention, Retention::Keep);
+            for (id, settled, gone) in sessions {
+                let lost = !there.contains(&id);
+                if (lost && (!gone || leaves)) || (!settled && !gone) {
+                    // When it is due is seen when it is looked at.
+                    self.board.ask(&self.queue, &id, catalog, Urgency::Backlog, None, None);
+                }
+            }
+        }
+    }
+
+    /// Looks at all files of a catalog's homes, and asks for the sessions that have changed.
+    fn scan(&self, catalog: &Arc<Catalog>) {
+        catalog.scan(&mut |id| {
+            self.compare(catalog, id, None);
+        });
+    }
+
+    /// Asks for a session that a look at everything found, or that was written to meanwhile.
+    fn compare_twice(&self, catalog: &Arc<Catalog>, id: &SessionId) {
+        if !self.compare(catalog, id, None)
+            && let Some(source) = catalog.look(id)
+        {
+            let read = Some(files::fingerprint_of_source(&source));
+            self.board.ask(&self.queue, id, catalog, Urgency::Now, read, None);
+        }
+    }
+
+    /// Asks for a session if its files, when they were scanned, were not as they were when they were read. Says
+    /// whether it did.
+    fn compare(&self, catalog: &Arc<Catalog>, id: &SessionId, tracker: Option<&Arc<Tracker>>) -> bool {
+        let source = catalog.source(id);
+        let read = source.as_ref().map(files::fingerprint_of_source);
+        let asked = self.board.ask(&self.queue, id, catalog, Urgency::Backlog, read, tracker);
+        if asked && let Some(tracker) = tracker {
+            let bytes = source.map_or(0, |source| source.bytes());
+            tracker.update(|progress| {
+                progress.sessions_total += 1;
+                progress.bytes_total += bytes;
+            });
+        }
+        asked
+    }
+
+    fn terms(&self, settings: &Settings) -> Terms {
+        let duration = |duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
+        Terms {
+            now: self.engine.now(),
+            settle_after: duration(settings.settle_after),
+            live_window: duration(settings.live_window),
+            keep_findings: settings.keep_findings,
+        }
+    }
+
+    /// A thread that reads.
+    fn work(&self) {
+        let mut buffer = vec![0; CHUNK];
+        while let Some(id) = self.queue.pop() {
+            let Some(job) = self.board.take(&id) else { continue };
+            let terms = self.terms(&self.settings());
+            let result = match job.catalog.look(&id) {
+                Some(source) => self.read(&id, &source, job.live, job.watched, &terms, &mut buffer),
+                None => self.gone(&id, &terms),
+            };
+            if let Err(error) = result {
+                self.fail(&error.to_string());
+                return;
+            }
+        }
+    }
+
+    /// One turn of a session. An error is one of the store.
+    fn read(
+        &self,
+        id: &SessionId,
+        source: &SessionSource,
+        live: Option<Box<Live>>,
+        watched: bool,
+        terms: &Terms,
+        buffer: &mut [u8],
+    ) -> Result<(), StoreError> {
+        let mut live = match live {
+            Some(live) => live,
+            None => Box::new(Live::load(&self.reader, source)?),
+        };
+        live.watched |= watched;
+        let (reached, refused) = match live.read(source, terms, buffer) {
+            Ok(reached) => (reached, None),
+            Err(ReadError::Store(error)) => return Err(error),
+            Err(error) => (Reached::Turn, Some(error)),
+        };
+        if reached == Reached::End {
+            live.settle(terms);
+        }
+        let part = live.part(&self.reader, reached, terms)?;
+        let deadline = match &refused {
+            // It is tried again; a permission that returns is seen earlier by the scan.
+            Some(error) => {
+                tracing::warn!(session = %id, error = error as &dyn std::error::Error, "a session cannot be read");
+                let wait = SignedDuration::try_from(self.settings().poll_interval).unwrap_or_default();
+                terms.now.checked_add(wait).ok()
+            }
+            None if reached == Reached::End => live.settles_at(&live.session(), terms),
+            None => None,
+        };
+        let read = match (reached, &refused) {
+            (Reached::End, _) => Some(files::fingerprint_of_source(source)),
+            // Neither read to the end nor to be read at once.
+            (Reached::Turn, Some(_)) => Some(0),
+            (Reached::Turn, None) => None,
+        };
+        let settled = live.cursor().settled;
+        let keep = !settled || reached == Reached::Turn;
+        let outcome =
+            Outcome { live: keep.then_some(live), read, settled, gone: false, deadline, forgotten: false };
+        self.send(id, part, outcome);
+        Ok(())
+    }
+
+    /// A session's files are gone.
+    fn gone(&self, id: &SessionId, terms: &Terms) -> Result<(), StoreError> {
+        let settings = self.settings();
+        let known = self.reader.get::<Cursors>(&id.as_str().to_owned())?;
+        let gone_at = match known.as_ref().map(|cursor| cursor.gone_at) {
+            Some(at) if at != 0 => Timestamp::from_microsecond(at).unwrap_or(terms.now),
+            _ => terms.now,
+        };
+        // A home that is away as a whole may be a disk that is not mounted.
+        let home = known.map(|cursor| PathBuf::from(OsString::from_vec(cursor.home)));
+        let away = home.is_some_and(|home| !home.is_dir());
+        let leaves_at = match settings.retention {
+            _ if away => None,
+            Retention::Keep => None,
+            Retention::Drop => Some(terms.now),
+            Retention::DropAfter(wait) => {
+                SignedDuration::try_from(wait).ok().and_then(|wait| gone_at.checked_add(wait).ok())
+            }
+        };
+        let forgotten = leaves_at.is_some_and(|at| at <= terms.now);
+        let batch = if forgotten {
+            Live::forget(&self.reader, id)?
+        } else {
+            Live::note_gone(&self.reader, id, terms.now)?
+        };
+        let deadline = leaves_at.filter(|_| !forgotten);
+        let outcome = Outcome { live: None, read: Some(0), settled: true, gone: true, deadline, forgotten };
+        let part =
+            batch.map(|batch| Part { batch, changes: Vec::new(), events: Vec::new(), bytes: 0, records: 0 });
+        self.send(id, part, outcome);
+        Ok(())
+    }
+
+    fn send(&self, id: &SessionId, part: Option<Part>, outcome: Outcome) {
+        let Some(part) = part else { return self.finish(id, outcome) };
+        self.gauges.bytes.fetch_add(part.bytes, Memory::Relaxed);
+        self.gauges.records.fetch_add(part.records, Memory::Relaxed);
+        self.board.told(id, part.bytes);
+        let size = part.batch.size();
+        self.queue.sent(size);
+        let Part { batch, changes, events, .. } = part;
+        // Fails only when nothing is stored any more.
+        let _ = self.parts.send(Sent { id: id.clone(), batch, size, changes, events, outcome });
+    }
+
+    fn finish(&self, id: &SessionId, outcome: Outcome) {
+        if let Some(at) = outcome.deadline {
+            // Nobody watches the clock any more: then nothing is due.
+            let _ = self.alarms.send((at, id.clone()));
+        }
+        self.board.give_back(&self.queue, id, outcome);
+    }
+
+    /// Stores what was read: as much at once as waits. So two hundred sessions that are written at once share a
+    /// commit, and each is told as soon as its own is on disk.
+    async fn store(self: Arc<Self>, mut parts: mpsc::UnboundedReceiver<Sent>, ending: CancellationToken) {
+        loop {
+            let first = tokio::select! {
+                biased;
+                part = parts.recv() => part,
+                () = ending.cancelled() => None,
+            };
+            let Some(first) = first else { return };
+            let (mut rows, mut bytes) = (first.batch.len(), first.size);
+            let mut group = vec![first];
+            while rows < ROWS_OF_A_COMMIT && bytes < BYTES_OF_A_COMMIT {
+                let Ok(part) = parts.try_recv() else { break };
+                rows += part.batch.len();
+                bytes += part.size;
+                group.push(part);
+            }
+            if let Err(error) = self.commit(group, bytes).await {
+                self.fail(&error.to_string());
+                return;
+            }
+        }
+    }
+
+    async fn commit(&self, group: Vec<Sent>, bytes: usize) -> Result<(), StoreError> {
+        let now = self.engine.now();
+        let (mut batch, mut events, mut changes, mut done) =
+            (Batch::new(), Vec::new(), Vec::new(), Vec::new());
+        for part in group {
+            batch.append(part.batch);
+            events.extend(part.events);
+            changes.extend(part.changes);
+            done.push((part.id, part.outcome));
+        }
+        let (raised, withdrawn) = (count(&changes, Phase::Raised), count(&changes, Phase::Withdrawn));
+        let first = self.log.last() + 1;
+        events.extend((first..).zip(&changes).filter(|(_, change)| change.live).map(event));
+        let numbering = self.log.number(&mut batch, changes, now, self.settings().keep_changes)?;
+        self.engine.commit(batch, events).await?;
+        self.log.publish(numbering);
+        self.gauges.commits.fetch_add(1, Memory::Relaxed);
+        self.gauges.raised.fetch_add(raised, Memory::Relaxed);
+        self.gauges.withdrawn.fetch_add(withdrawn, Memory::Relaxed);
+        for (id, outcome) in done {
+            self.finish(&id, outcome);
+        }
+        self.queue.stored(bytes);
+        Ok(())
+    }
+
+    /// Asks for sessions when they are due to settle.
+    async fn watch_the_clock(
+        self: Arc<Self>,
+        mut alarms: mpsc::UnboundedReceiver<(Timestamp, SessionId)>,
+        stop: CancellationToken,
+    ) {
+        let mut due = BinaryHeap::new();
+        loop {
+            let next = due.peek().map(|Reverse((at, _)): &Reverse<(Timestamp, SessionId)>| *at);
+            let clock = self.engine.clock();
+            let alarm = async {
+                match next {
+                    Some(at) => clock.sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                alarm = alarms.recv() => match alarm {
+                    Some((at, id)) => due.push(Reverse((at, id))),
+                    None => return,
+                },
+                () = alarm => {
+                    while let Some(Reverse((at, _))) = due.peek() {
+                        if *at > self.engine.now() {
+                            break;
+                        }
+                        if let Some(Reverse((at, id))) = due.pop() {
+                            self.board.due(&self.queue, &id, at);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks everything of a catalog over, for somebody who waits until it is stored.
+    pub(crate) fn look_now(&self, catalog: &Arc<Catalog>, tracker: &Arc<Tracker>) {
+        // What changed is told once only, and others may be looking: so every session is compared.
+        self.scan(catalog);
+        for id in catalog.ids() {
+            self.compare(catalog, &id, Some(tracker));
+        }
+        tracker.update(|progress| progress.complete = true);
+    }
+
+    /// Resolves when nothing is read or stored any more.
+    pub(crate) async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    /// Takes new settings.
+    pub(crate) fn reload(&self, settings: Settings) {
+        let homes = settings.homes.clone();
+        let mut mine = self.settings.write().unwrap_or_else(PoisonError::into_inner);
+        let other = mine.homes != homes;
+        *mine = Arc::new(settings);
+        drop(mine);
+        if other {
+            let catalog = Arc::new(Catalog::new(homes));
+            *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = catalog;
+            self.homes_changed.notify_one();
+        }
+    }
+
+    pub(crate) fn stats(&self, totals: &Ingested) -> InsightStats {
+        let numbers = self.board.numbers();
+        let gauge = |gauge: &AtomicU64| gauge.load(Memory::Relaxed);
+        let settings = self.settings();
+        let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = tail.as_ref().map(Tail::status).unwrap_or_default();
+        drop(tail);
+        let homes = settings.homes.iter().map(|path| home(path, &status));
+        InsightStats {
+            sessions: numbers.sessions,
+            open_sessions: numbers.open,
+            gone_sessions: numbers.gone,
+            signals: totals.signals,
+            records: totals.records,
+            bytes: totals.bytes,
+            findings: totals.findings,
+            last_scan: status.scan.as_ref().and_then(|scan| Timestamp::try_from(scan.at).ok()),
+            last_scan_took: status.scan.as_ref().map(|scan| scan.took),
+            bytes_read: gauge(&self.gauges.bytes),
+            records_read: gauge(&self.gauges.records),
+            signals_raised: gauge(&self.gauges.raised),
+            signals_withdrawn: gauge(&self.gauges.withdrawn),
+            queue_depth: self.queue.len() as u64,
+            sessions_in_memory: numbers.in_memory,
+            commits: gauge(&self.gauges.commits),
+            last_change: self.log.last(),
+            oldest_change: self.log.oldest(),
+            homes: homes.collect(),
+        }
+    }
+
+    /// What a home is looked over with.
+    pub(crate) fn catalog_of(&self, home: Option<PathBuf>) -> Arc<Catalog> {
+        match home {
+            Some(home) if !self.settings().homes.contains(&home) => Arc::new(Catalog::new(vec![home])),
+            _ => self.catalog(),
+        }
+    }
+
+    fn fail(&self, problem: &str) {
+        let _ = self.failure.set(problem.to_owned());
+        self.queue.close();
+        self.failed.notify_one();
+    }
+}
+
+/// Stops reading when it is dropped.
+struct Halt(Arc<Service>);
+
+impl Drop for Halt {
+    fn drop(&mut self) {
+        self.0.queue.close();
+        self.0.ended.cancel();
+        drop(self.0.tail.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// A home, as the tail sees it.
+fn home(path: &Path, status: &trace::tail::Status) -> HomeView {
+    let polled =
+        status.roots.iter().filter(|root| root.path.starts_with(path)).find_map(|root| match &root.state {
+            RootState::Polled(why) => Some(why.clone()),
+            RootState::Absent | RootState::Watched => None,
+        });
+    HomeView {
+        path: path.to_owned(),
+        present: path.is_dir(),
+        notified: polled.is_none(),
+        watches: status.watched as u64,
+        problem: polled,
+    }
+}
+
+fn count(changes: &[Change], phase: Phase) -> u64 {
+    changes.iter().filter(|change| change.phase == phase).count() as u64
+}
+
+/// The event that tells of a change.
+fn event((number, change): (u64, &Change)) -> NewEvent {
+    let signal = &change.signal;
+    let kind = match change.phase {
+        Phase::Raised => "signal.raised",
+        Phase::Withdrawn => "signal.withdrawn",
+        Phase::Settled => "signal.settled",
+    };
+    let data = json!({
+        "number": number,
+        "id": signal.id,
+        "type": signal.kind,
+        "category": signal.category,
+        "severity": signal.severity,
+        "session": signal.session_id,
+        "turn_id": signal.turn_id,
+        "call_id": signal.call_id,
+        "seq_start": signal.seq_start,
+        "seq_end": signal.seq_end,
+        "description": signal.description.get(..signal.description.floor_char_boundary(500)),
+        "at": signal.at,
+        "settled": signal.settled,
+    });
+    NewEvent { kind: kind.to_owned(), data }
+}

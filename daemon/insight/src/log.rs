@@ -1,0 +1,310 @@
+//! The log of what became known of signals: ordered, numbered without gaps, followed by watchers.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering as Memory};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use engine::store::{Batch, Order, Reader, StoreError};
+use jiff::Timestamp;
+use prost::Message as _;
+use tokio::sync::watch;
+use trace::SessionId;
+
+use crate::ingest::session::Change;
+use crate::signal::{Signal, SignalId, SignalType};
+use crate::store::message::{ChangeLogMessage, Numbered};
+use crate::store::page::{self, Kind};
+use crate::store::tables::Log as LogTable;
+use crate::view::{InsightError, Phase, SignalChange};
+
+/// How many of the newest changes are kept in memory.
+const RING: usize = 2048;
+
+/// How many changes a watcher is given at once at the most.
+const GIVEN: usize = 256;
+
+/// How many bytes of changes go into a page before it is packed.
+const FILL: usize = 12 * 1024;
+
+/// The log: what is durable of it, and the newest changes.
+pub(crate) struct Log {
+    reader: Reader,
+    durable: watch::Sender<u64>,
+    oldest: AtomicU64,
+    ring: Mutex<VecDeque<Arc<SignalChange>>>,
+}
+
+/// Changes on their way to the store.
+pub(crate) struct Numbering {
+    changes: Vec<Arc<SignalChange>>,
+    oldest: u64,
+}
+
+impl Log {
+    /// The log as the store has it.
+    pub(crate) fn open(reader: Reader) -> Result<Self, StoreError> {
+        let oldest = reader.keys::<LogTable>(.., Order::Ascending).next().transpose()?.unwrap_or(1);
+        let last = match reader.scan::<LogTable>(.., Order::Descending).next().transpose()? {
+            Some((first, page)) => first + u64::from(page.rows).max(1) - 1,
+            None => 0,
+        };
+        let (durable, _) = watch::channel(last);
+        Ok(Self { reader, durable, oldest: AtomicU64::new(oldest), ring: Mutex::default() })
+    }
+
+    pub(crate) fn last(&self) -> u64 {
+        *self.durable.borrow()
+    }
+
+    pub(crate) fn oldest(&self) -> u64 {
+        self.oldest.load(Memory::Acquire)
+    }
+
+    /// Numbers changes and puts them into a batch. One caller at a time, and each is published before the next.
+    pub(crate) fn number(
+        &self,
+        batch: &mut Batch,
+        changes: Vec<Change>,
+        now: Timestamp,
+        keep: u64,
+    ) -> Result<Numbering, StoreError> {
+        let first = self.last() + 1;
+        let changes: Vec<_> = (first..)
+            .zip(changes)
+            .map(|(number, change)| {
+                let Change { phase, ordinal, signal, live, .. } = change;
+                (
+                    ordinal,
+                    Arc::new(SignalChange {
+                        number,
+                        told_at: now,
+                        phase,
+                        session: signal.session_id.clone(),
+                        id: signal.id.clone(),
+                        kind: signal.kind,
+                        category: signal.category.clone(),
+                        severity: signal.severity,
+                        live,
+                        signal: (phase != Phase::Withdrawn).then_some(signal),
+                    }),
+                )
+            })
+            .collect();
+        let (mut bytes, mut rows, mut begins) = (Vec::new(), 0, first);
+        for (ordinal, change) in &changes {
+            // A vector takes all that it is given.
+            let _ = message(*ordinal, change).encode_length_delimited(&mut bytes);
+            rows += 1;
+            if bytes.len() >= FILL {
+                batch.put::<LogTable>(&begins, &page::pack(&bytes, rows));
+                begins += rows as u64;
+                bytes.clear();
+                rows = 0;
+            }
+        }
+        if rows > 0 {
+            batch.put::<LogTable>(&begins, &page::pack(&bytes, rows));
+        }
+        let oldest = self.trim(batch, first + changes.len() as u64, keep)?;
+        Ok(Numbering { changes: changes.into_iter().map(|(_, change)| change).collect(), oldest })
+    }
+
+    /// Removes pages of which nothing is to be kept.
+    fn trim(&self, batch: &mut Batch, next: u64, keep: u64) -> Result<u64, StoreError> {
+        let oldest = self.oldest();
+        let floor = next.saturating_sub(keep.max(1));
+        if floor < oldest + 1024 {
+            return Ok(oldest);
+        }
+        let mut kept = oldest;
+        let mut before = None;
+        for first in self.reader.keys::<LogTable>(oldest..=floor, Order::Ascending) {
+            let first = first?;
+            if let Some(page) = before.replace(first) {
+                batch.delete::<LogTable>(&page);
+                kept = first;
+            }
+        }
+        Ok(kept)
+    }
+
+    /// What was numbered is on disk.
+    pub(crate) fn publish(&self, numbering: Numbering) {
+        let Numbering { changes, oldest } = numbering;
+        self.oldest.store(oldest, Memory::Release);
+        let Some(last) = changes.last().map(|change| change.number) else { return };
+        let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        ring.extend(changes);
+        let surplus = ring.len().saturating_sub(RING);
+        ring.drain(..surplus);
+        drop(ring);
+        self.durable.send_replace(last);
+    }
+
+    /// Follows the log from a number on; 0 is from now on.
+    pub(crate) fn follow(self: &Arc<Self>, from: u64) -> Result<SignalStream, InsightError> {
+        let next = if from == 0 { self.last() + 1 } else { from };
+        let oldest = self.oldest();
+        if next < oldest {
+            return Err(InsightError::Expired { wanted: next, oldest });
+        }
+        Ok(SignalStream { durable: self.durable.subscribe(), log: Arc::clone(self), next })
+    }
+
+    fn recent(&self, next: u64, last: u64) -> Option<Vec<Arc<SignalChange>>> {
+        let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = ring.front()?.number;
+        let skip = usize::try_from(next.checked_sub(first)?).ok()?;
+        Some(ring.iter().skip(skip).take_while(|change| change.number <= last).take(GIVEN).cloned().collect())
+    }
+
+    fn stored(&self, next: u64, last: u64) -> Result<Vec<Arc<SignalChange>>, StoreError> {
+        let mut known = HashMap::new();
+        let mut given = Vec::new();
+        for change in self.changes(next)? {
+            let mut change = change?;
+            if change.number > last || given.len() == GIVEN {
+                break;
+            }
+            if change.phase != Phase::Withdrawn {
+                let signals = match known.entry(change.session.clone()) {
+                    std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+                    std::collections::hash_map::Entry::Vacant(entry) => {
+                        let signals = signals_of(&self.reader, &change.session)?;
+                        entry.insert(signals)
+                    }
+                };
+                change.signal = signals.get(&change.id).cloned();
+            }
+            given.push(Arc::new(change));
+        }
+        Ok(given)
+    }
+
+    /// The stored changes from a number on, in order, without the signals themselves.
+    fn changes(
+        &self,
+        from: u64,
+    ) -> Result<impl Iterator<Item = Result<SignalChange, StoreError>> + use<>, StoreError> {
+        let page = self.reader.keys::<LogTable>(..=from, Order::Descending).next().transpose()?;
+        let pages = self.reader.scan::<LogTable>(page.unwrap_or(from).., Order::Ascending);
+        let changes = pages.flat_map(|page| match page {
+            Ok((first, page)) => changes_of(first, page).map(Ok).collect::<Vec<_>>(),
+            Err(error) => vec![Err(error)],
+        });
+        Ok(changes.filter(move |change| change.as_ref().map_or(true, |change| change.number >= from)))
+    }
+
+    /// The changes up to a number, the latest first: for who counts back from an event.
+    pub(crate) fn back_from(
+        &self,
+        number: u64,
+    ) -> impl Iterator<Item = Result<SignalChange, StoreError>> + use<> {
+        let pages = self.reader.scan::<LogTable>(..=number, Order::Descending);
+        let changes = pages.flat_map(|page| match page {
+            Ok((first, page)) => {
+                let mut changes: Vec<_> = changes_of(first, page).map(Ok).collect();
+                changes.reverse();
+                changes
+            }
+            Err(error) => vec![Err(error)],
+        });
+        changes.filter(move |change| change.as_ref().map_or(true, |change| change.number <= number))
+    }
+}
+
+fn changes_of(first: u64, page: crate::store::tables::PageRow) -> impl Iterator<Item = SignalChange> {
+    // A change that cannot be read keeps its number.
+    (first..)
+        .zip(page::unpack_page::<ChangeLogMessage>(page))
+        .filter_map(|(number, message)| read(number, message))
+}
+
+fn message(ordinal: u32, change: &SignalChange) -> ChangeLogMessage {
+    ChangeLogMessage {
+        session: change.session.to_string(),
+        id: change.id.0.clone(),
+        phase: match change.phase {
+            Phase::Raised => 0,
+            Phase::Withdrawn => 1,
+            Phase::Settled => 2,
+        },
+        told_at: change.told_at.as_microsecond(),
+        delight: change.kind == SignalType::Delight,
+        category: change.category.clone(),
+        severity: change.severity,
+        live: change.live,
+        ordinal,
+    }
+}
+
+fn read(number: u64, message: ChangeLogMessage) -> Option<SignalChange> {
+    Some(SignalChange {
+        number,
+        told_at: Timestamp::from_microsecond(message.told_at).unwrap_or_default(),
+        phase: match message.phase {
+            0 => Phase::Raised,
+            1 => Phase::Withdrawn,
+            _ => Phase::Settled,
+        },
+        session: message.session.parse().ok()?,
+        id: SignalId(message.id),
+        kind: if message.delight { SignalType::Delight } else { SignalType::Friction },
+        category: message.category,
+        severity: message.severity,
+        live: message.live,
+        signal: None,
+    })
+}
+
+/// The current signals of a session.
+pub(crate) fn signals_of(
+    reader: &Reader,
+    session: &SessionId,
+) -> Result<HashMap<SignalId, Signal>, StoreError> {
+    page::rows::<Numbered>(reader, session, Kind::Signals, 0)
+        .map(|row| row.map(|numbered| (numbered.signal.id.clone(), numbered.signal)))
+        .collect()
+}
+
+/// A watcher's place in the log of signals. A slow watcher costs nobody anything: it reads from the store what
+/// has left the memory.
+pub struct SignalStream {
+    log: Arc<Log>,
+    durable: watch::Receiver<u64>,
+    next: u64,
+}
+
+impl SignalStream {
+    /// The number of the change that comes next.
+    pub fn position(&self) -> u64 {
+        self.next
+    }
+
+    /// The next changes, at least one: waits until there is one.
+    pub async fn next(&mut self) -> Result<Vec<SignalChange>, InsightError> {
+        loop {
+            let waited = self.durable.wait_for(|last| *last >= self.next).await;
+            let last = *waited.map_err(|_| InsightError::Closed)?;
+            let oldest = self.log.oldest();
+            if self.next < oldest {
+                return Err(InsightError::Expired { wanted: self.next, oldest });
+            }
+            let changes = if let Some(changes) = self.log.recent(self.next, last) {
+                changes
+            } else {
+                let (log, next) = (Arc::clone(&self.log), self.next);
+                let read = tokio::task::spawn_blocking(move || log.stored(next, last));
+                read.await.map_err(|_| InsightError::Closed)??
+            };
+            match changes.last() {
+                Some(change) => {
+                    self.next = change.number + 1;
+                    return Ok(changes.into_iter().map(Arc::unwrap_or_clone).collect());
+                }
+                // None of them could be read.
+                None => self.next = last + 1,
+            }
+        }
+    }
+}

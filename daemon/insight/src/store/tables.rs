@@ -1,0 +1,170 @@
+//! The tables of insight: prefix bytes 0x40 to 0x4f of the engine's store.
+
+use engine::store::{Table, TableInfo};
+
+use super::message::{LinkMessage, SessionMessage};
+
+macro_rules! table {
+    ($(#[$doc:meta])* $table:ident = $prefix:literal $name:literal: $key:ty => $value:ty) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub(crate) struct $table;
+        impl Table for $table {
+            const NAME: &'static str = $name;
+            const PREFIX: u8 = $prefix;
+            type Key = $key;
+            type Value = $value;
+        }
+    };
+}
+
+table! { /// Sessions by id: what lists and reports need of one, in a row of its own.
+Sessions = 0x40 "trace-sessions": String => SessionMessage }
+table! { /// How far each session has been read.
+Cursors = 0x41 "trace-cursors": String => CursorRow }
+table! { /// What derivation and rules know at a session's cursor, compressed and cut into chunks.
+States = 0x42 "trace-states": (String, u64) => Bytes }
+table! { /// Packed rows, by session, kind ([`super::page::Kind`]) and the ordinal of the first.
+Pages = 0x43 "trace-pages": (String, u8, u64) => PageRow }
+table! { /// Sessions by the time of their beginning.
+ByTime = 0x44 "trace-sessions-by-time": (u64, String) => LinkMessage }
+table! { /// What became known of signals, in order: packed changes by the number of the first.
+Log = 0x45 "signal-log": u64 => PageRow }
+table! { /// How far signals of a live session have been told, where that is beyond its cursor.
+Told = 0x46 "trace-told": String => ToldRow }
+
+/// All of them.
+pub const TABLES: &[TableInfo] = &[
+    TableInfo::of::<Sessions>(),
+    TableInfo::of::<Cursors>(),
+    TableInfo::of::<States>(),
+    TableInfo::of::<Pages>(),
+    TableInfo::of::<ByTime>(),
+    TableInfo::of::<Log>(),
+    TableInfo::of::<Told>(),
+];
+
+/// How far a session has been read, and from what.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct CursorRow {
+    /// Which meaning the stored state has; another one than the program's means reading anew.
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    /// What it is read from, as the number of [`trace::session::Format`].
+    #[prost(uint32, tag = "2")]
+    pub format: u32,
+    /// The Codex home.
+    #[prost(bytes = "vec", tag = "3")]
+    pub home: Vec<u8>,
+    #[prost(message, repeated, tag = "4")]
+    pub files: Vec<FileRow>,
+    /// The seq that is expected next, 0 before the first record.
+    #[prost(uint64, tag = "5")]
+    pub next_seq: u64,
+    /// Records whose seq came again or leapt.
+    #[prost(uint64, tag = "6")]
+    pub duplicates: u64,
+    #[prost(uint64, tag = "7")]
+    pub gaps: u64,
+    /// Findings in all; only the first ones are kept.
+    #[prost(uint64, tag = "8")]
+    pub findings: u64,
+    /// When the newest file was last written, in microseconds.
+    #[prost(int64, tag = "9")]
+    pub changed_at: i64,
+    /// Whether what was read last closes the session.
+    #[prost(bool, tag = "10")]
+    pub closed: bool,
+    /// Whether its rules about the whole session have been asked since the last record.
+    #[prost(bool, tag = "11")]
+    pub settled: bool,
+    /// Whether it is being read anew, and signals of the former reading wait to be compared.
+    #[prost(bool, tag = "12")]
+    pub anew: bool,
+    /// The ordinal of the next signal.
+    #[prost(uint32, tag = "13")]
+    pub next_signal: u32,
+    /// The time that the session stands under in the index; none before it is there.
+    #[prost(uint64, optional, tag = "14")]
+    pub indexed_at: Option<u64>,
+    /// How many rows the stored state takes.
+    #[prost(uint64, tag = "15")]
+    pub state_chunks: u64,
+    /// When its files were found gone, in microseconds; 0 while they are there.
+    #[prost(int64, tag = "16")]
+    pub gone_at: i64,
+    /// Whether its beginning has been told as an event.
+    #[prost(bool, tag = "17")]
+    pub announced: bool,
+    /// Bytes read.
+    #[prost(uint64, tag = "18")]
+    pub bytes: u64,
+    /// How many findings are kept.
+    #[prost(uint32, tag = "19")]
+    pub kept_findings: u32,
+}
+
+/// A file of a session.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct FileRow {
+    /// Its number: the segment's index, 0 for a rollout.
+    #[prost(uint32, tag = "1")]
+    pub index: u32,
+    /// Its path, as bytes: file names need not be UTF-8.
+    #[prost(bytes = "vec", tag = "2")]
+    pub path: Vec<u8>,
+    #[prost(uint64, tag = "3")]
+    pub device: u64,
+    #[prost(uint64, tag = "4")]
+    pub inode: u64,
+    /// Up to where it has been read: the beginning of a line.
+    #[prost(uint64, tag = "5")]
+    pub offset: u64,
+    /// Lines before that.
+    #[prost(uint64, tag = "6")]
+    pub lines: u64,
+    /// A hash of its beginning and of what stands before the offset: a file that was rewritten in place has the
+    /// same identity, but other content.
+    #[prost(fixed64, tag = "7")]
+    pub sample: u64,
+    /// Its size when it was last looked at.
+    #[prost(uint64, tag = "9")]
+    pub size: u64,
+    /// When it was last written, as it was when it was last looked at, in nanoseconds.
+    #[prost(int64, tag = "10")]
+    pub modified: i64,
+}
+
+/// Rows, packed.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct PageRow {
+    /// How many.
+    #[prost(uint32, tag = "1")]
+    pub rows: u32,
+    /// How they are packed: 0 as they are, 1 with LZ4, the size in front.
+    #[prost(uint32, tag = "2")]
+    pub codec: u32,
+    #[prost(bytes = "vec", tag = "3")]
+    pub bytes: Vec<u8>,
+}
+
+/// A part of a large value.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Bytes {
+    #[prost(bytes = "vec", tag = "1")]
+    pub bytes: Vec<u8>,
+}
+
+/// Up to where signals have been told.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct ToldRow {
+    /// The file that was read last.
+    #[prost(uint32, tag = "1")]
+    pub file: u32,
+    /// The end of the last line that was read of it.
+    #[prost(uint64, tag = "2")]
+    pub offset: u64,
+    /// The ordinal of the next signal.
+    #[prost(uint32, tag = "3")]
+    pub next_signal: u32,
+}

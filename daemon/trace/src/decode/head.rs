@@ -1,0 +1,149 @@
+//! What stands around a payload.
+
+use super::json::{self, Raw};
+use super::{DecodeError, Problem, trim};
+use crate::record::Text;
+
+/// The envelope of a line, as it is written: of a spine or of a rollout.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Envelope<'a> {
+    /// The format's name and version (spines only).
+    pub schema_version: Option<Text<'a>>,
+    /// The thread (spines only).
+    pub thread_id: Option<Text<'a>>,
+    /// `seq` of a spine, `ordinal` of a rollout.
+    pub seq: Option<u64>,
+    /// When it was written.
+    pub timestamp: Option<Text<'a>>,
+    /// What kind of record it is.
+    pub kind: Option<Text<'a>>,
+    /// Whether there is a payload, and it is an object.
+    pub has_payload: bool,
+}
+
+impl<'a> Envelope<'a> {
+    /// Reads the envelope of a line.
+    pub fn read(line: &'a [u8]) -> Result<Self, DecodeError> {
+        let (before, line) = trim(line);
+        let members = members(line).map_err(|error| error.behind(before))?;
+        let [schema_version, thread_id, seq, ordinal, timestamp, kind, payload] = members;
+        Ok(Self {
+            schema_version: schema_version.and_then(Raw::text),
+            thread_id: thread_id.and_then(Raw::text),
+            seq: seq.or(ordinal).and_then(Raw::count),
+            timestamp: timestamp.and_then(Raw::text),
+            kind: kind.and_then(Raw::text),
+            has_payload: payload.is_some_and(Raw::is_object),
+        })
+    }
+}
+
+/// `schema_version`, `thread_id`, `seq`, `ordinal`, `timestamp`, `type` and `payload` of a line.
+fn members(line: &[u8]) -> Result<json::Picked<'_, 7>, DecodeError> {
+    if line.first() != Some(&b'{') {
+        return Err(DecodeError { problem: Problem::NotAnObject, byte: 0 });
+    }
+    let whole = Raw::first(line)?;
+    if whole.bytes().len() != line.len() {
+        let problem = Problem::Broken { expected: "the end of the line" };
+        return Err(DecodeError { problem, byte: whole.bytes().len() });
+    }
+    Ok(whole.pick(["schema_version", "thread_id", "seq", "ordinal", "timestamp", "type", "payload"])?)
+}
+
+/// What the decoders take from an envelope, read the general way.
+pub(super) struct Head<'a> {
+    /// `seq` of a spine.
+    pub seq: Option<u64>,
+    /// `ordinal` of a rollout.
+    pub ordinal: Option<u64>,
+    /// The time's text.
+    pub time: &'a [u8],
+    pub kind: Text<'a>,
+    /// The payload; the whole line where there is none, or it is no object.
+    pub payload: Raw<'a>,
+}
+
+impl<'a> Head<'a> {
+    pub(super) fn read(line: &'a [u8]) -> Result<Self, DecodeError> {
+        let [_, _, seq, ordinal, timestamp, kind, payload] = members(line)?;
+        let Some(kind) = kind.and_then(Raw::text) else {
+            return Err(DecodeError { problem: Problem::NoType, byte: 0 });
+        };
+        Ok(Self {
+            seq: seq.and_then(Raw::count),
+            ordinal: ordinal.and_then(Raw::count),
+            time: timestamp.and_then(Raw::inside).unwrap_or_default(),
+            kind,
+            payload: payload.filter(|payload| payload.is_object()).unwrap_or(Raw::object(b"{}", 0, 2)),
+        })
+    }
+}
+
+/// Reads a line byte by byte, as long as it is written the usual way; none as soon as it is not.
+pub(super) struct Cursor<'a> {
+    pub line: &'a [u8],
+    pub at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// Steps over exactly this text, between whose marks white space may stand, and over white space behind it.
+    #[inline]
+    pub(super) fn step(&mut self, expected: &str) -> Option<()> {
+        if self.line.get(self.at..)?.starts_with(expected.as_bytes()) {
+            self.at += expected.len();
+        } else {
+            self.step_spaced(expected)?;
+        }
+        self.at = json::skip_space(self.line, self.at);
+        Some(())
+    }
+
+    fn step_spaced(&mut self, expected: &str) -> Option<()> {
+        let mut quoted = false;
+        for byte in expected.bytes() {
+            if !quoted {
+                self.at = json::skip_space(self.line, self.at);
+            }
+            quoted ^= byte == b'"';
+            (self.line.get(self.at) == Some(&byte)).then_some(())?;
+            self.at += 1;
+        }
+        Some(())
+    }
+
+    /// A string without escapes.
+    #[inline]
+    pub(super) fn string(&mut self) -> Option<&'a [u8]> {
+        self.step("\"")?;
+        let (closing, escaped) = json::end_of_string(self.line, self.at).ok()?;
+        let text = self.line.get(self.at..closing)?;
+        self.at = closing + 1;
+        (!escaped).then_some(text)
+    }
+
+    /// A number from 0.
+    #[inline]
+    pub(super) fn count(&mut self) -> Option<u64> {
+        let mut count = 0_u64;
+        let began = self.at;
+        while let Some(digit @ b'0'..=b'9') = self.line.get(self.at) {
+            count = count.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+            self.at += 1;
+        }
+        (self.at > began && matches!(self.line.get(self.at), Some(b',' | b' '))).then_some(count)
+    }
+
+    /// The object that begins here and reaches, as it should, to the brace that closes the line.
+    pub(super) fn last_object(&self) -> Option<Raw<'a>> {
+        let end = self.line.len().checked_sub(1)?;
+        let object = Raw::object(self.line, self.at, end);
+        (self.line.ends_with(b"}}") && object.is_object()).then_some(object)
+    }
+
+    /// Whether nothing follows but so many closing braces.
+    pub(super) fn closes(&mut self, braces: &str) -> Option<()> {
+        self.step(braces)?;
+        (self.at == self.line.len()).then_some(())
+    }
+}

@@ -1,0 +1,112 @@
+//! From the bytes of a line to a [`Record`].
+//!
+//! Decoding is lenient, because the formats have dialects and grow: members that are not known are stepped
+//! over, members of an unexpected type are as good as absent, of members that are there twice the last one
+//! counts, what is no UTF-8 becomes U+FFFD. An error is only what leaves no record to speak of. A line as the
+//! writers make it (members in their usual order) is walked once, and one of a kind that carries nothing is
+//! not even looked at beyond its first bytes; whatever differs takes a second, general way to the same result.
+
+mod event;
+mod head;
+mod item;
+mod json;
+mod op;
+mod payload;
+mod rollout;
+mod spine;
+mod time;
+
+pub use head::Envelope;
+pub use rollout::rollout;
+pub use spine::spine;
+
+use jiff::Timestamp;
+
+use crate::session::Format;
+use crate::{Place, Record};
+
+/// How much of an output a record keeps, in bytes.
+const HEAD_LIMIT: usize = 512;
+
+/// A line gives no record.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{problem} (byte {byte} of the line)")]
+pub struct DecodeError {
+    /// What is wrong.
+    pub problem: Problem,
+    /// Where, as an offset in the line.
+    pub byte: usize,
+}
+
+/// Why a line gives no record.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// The line holds something else than a JSON object.
+    #[error("the line is no JSON object")]
+    NotAnObject,
+    /// The object is broken.
+    #[error("the JSON is broken: {expected} expected")]
+    Broken {
+        /// What should have been there.
+        expected: &'static str,
+    },
+    /// The object says nowhere what kind of record it is.
+    #[error("the record has no `type`")]
+    NoType,
+}
+
+impl DecodeError {
+    /// The same error in a line that begins so many bytes earlier.
+    fn behind(mut self, bytes: usize) -> Self {
+        self.byte = self.byte.saturating_add(bytes);
+        self
+    }
+}
+
+impl From<json::Broken> for DecodeError {
+    fn from(broken: json::Broken) -> Self {
+        Self { problem: Problem::Broken { expected: broken.expected }, byte: broken.at }
+    }
+}
+
+/// Decodes the lines of one source.
+///
+/// It is asked mutably, and lends its records, because some formats keep texts in files of their own.
+#[derive(Debug)]
+pub struct Decoder {
+    format: Format,
+}
+
+impl Decoder {
+    /// A decoder for a format whose records are whole lines.
+    pub fn new(format: Format) -> Self {
+        Self { format }
+    }
+
+    /// The format.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Decodes the bytes of one line, given without its newline.
+    pub fn decode<'a>(&'a mut self, line: &'a [u8], place: Place) -> Result<Record<'a>, DecodeError> {
+        match self.format {
+            Format::Spine => spine(line, place),
+            Format::Rollout | Format::Bundle => rollout(line, place),
+        }
+    }
+}
+
+/// Reads a time as records have it: RFC 3339. None for what is no time; a clock may say anything.
+pub fn time(text: &str) -> Option<Timestamp> {
+    time::parse(text.as_bytes())
+}
+
+/// Leaves out what may stand around a record without harm: a byte order mark, white space, and the NUL bytes
+/// that a crash leaves where a file had grown but nothing was written yet. Gives how many bytes came before.
+fn trim(line: &[u8]) -> (usize, &[u8]) {
+    let harmless = |byte: &u8| matches!(byte, 0 | b' ' | b'\t' | b'\r' | b'\n' | 0xEF | 0xBB | 0xBF);
+    let start = line.iter().position(|byte| !harmless(byte)).unwrap_or(line.len());
+    let end = line.iter().rposition(|byte| !harmless(byte)).map_or(start, |last| last + 1);
+    (start, line.get(start..end).unwrap_or_default())
+}

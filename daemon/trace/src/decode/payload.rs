@@ -1,0 +1,183 @@
+//! Payloads that are neither events nor items: metadata, settings, artifacts, boundaries.
+
+use super::event::{Message, path, text, token_counts};
+use super::json::{Broken, Raw};
+use super::{DecodeError, op, time};
+use crate::record::{Artifact, Body, Bridge, Compaction, Context, Git, Meta, Source};
+
+/// `session_meta`: flat, or with its members in `meta` and git beside it.
+pub(super) fn meta(payload: Raw<'_>) -> Result<Meta<'_>, DecodeError> {
+    let [nested, outer_git] = payload.pick(["meta", "git"])?;
+    let flat = nested.filter(|nested| nested.is_object()).unwrap_or(payload);
+    let [id, session, forked_from, began, cwd, originator, version, source, provider, inner_git, parent] =
+        flat.pick([
+            "id",
+            "session_id",
+            "forked_from_id",
+            "timestamp",
+            "cwd",
+            "originator",
+            "cli_version",
+            "source",
+            "model_provider",
+            "git",
+            "parent_thread_id",
+        ])?;
+    let mut source = source.map(read_source).transpose()?.unwrap_or_default();
+    if let Source::SubAgent { parent: slot @ None, .. } = &mut source {
+        *slot = parent.and_then(Raw::text);
+    }
+    Ok(Meta {
+        id: id.or(session).and_then(Raw::text),
+        forked_from: forked_from.and_then(Raw::text),
+        time: began.and_then(Raw::inside).and_then(time::parse),
+        cwd: cwd.and_then(path),
+        originator: originator.and_then(Raw::text),
+        cli_version: version.and_then(Raw::text),
+        source,
+        model_provider: provider.and_then(Raw::text),
+        git: inner_git.or(outer_git).map(git).transpose()?.unwrap_or_default(),
+    })
+}
+
+/// A word, `{"subagent": …}`, or what other dialects make of it. A sub-agent is a word (`"review"`), an object
+/// with its kind as the only key, or the whole source in one word.
+fn read_source(source: Raw<'_>) -> Result<Source<'_>, Broken> {
+    if let Some(word) = source.text() {
+        return Ok(match word.to_ascii_lowercase().as_str() {
+            "" | "unknown" => Source::Unknown,
+            "subagent" | "sub_agent" => Source::SubAgent { kind: "other".into(), parent: None, depth: None },
+            lower if lower == word => Source::Named(word),
+            lower => Source::Named(lower.to_owned().into()),
+        });
+    }
+    let [lower, upper, camel] = source.pick(["subagent", "SubAgent", "subAgent"])?;
+    let Some(agent) = lower.or(upper).or(camel) else {
+        return Ok(source
+            .tag()
+            .map_or(Source::Unknown, |tag| Source::Named(tag.to_ascii_lowercase().into())));
+    };
+    let [spawn, other] = agent.pick(["thread_spawn", "other"])?;
+    if let Some(spawn) = spawn {
+        let [parent, depth] = spawn.pick(["parent_thread_id", "depth"])?;
+        return Ok(Source::SubAgent {
+            kind: "thread_spawn".into(),
+            parent: parent.and_then(Raw::text),
+            depth: depth.and_then(Raw::count).and_then(|depth| depth.try_into().ok()),
+        });
+    }
+    let kind = other.and_then(Raw::text).or_else(|| agent.tag()).unwrap_or_else(|| "other".into());
+    let kind = if kind.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        kind.to_ascii_lowercase().into()
+    } else {
+        kind
+    };
+    Ok(Source::SubAgent { kind, parent: None, depth: None })
+}
+
+fn git(git: Raw<'_>) -> Result<Git<'_>, Broken> {
+    let [commit, branch, url] = git.pick(["commit_hash", "branch", "repository_url"])?;
+    Ok(Git {
+        commit: commit.and_then(Raw::text),
+        branch: branch.and_then(Raw::text),
+        url: url.and_then(Raw::text),
+    })
+}
+
+/// `turn_context`: the settings in `context`, or in the payload itself.
+pub(super) fn context(payload: Raw<'_>) -> Result<Context<'_>, DecodeError> {
+    let [turn, nested] = payload.pick(["turn_id", "context"])?;
+    let flat = nested.filter(|nested| nested.is_object()).unwrap_or(payload);
+    Ok(Context { turn: turn.and_then(Raw::text), ..context_of(&mut Message::whole(flat))? })
+}
+
+/// The settings among the members of an object.
+pub(super) fn context_of<'a>(message: &mut Message<'a>) -> Result<Context<'a>, Broken> {
+    let [cwd, approval_policy, sandbox_policy, model, effort, reasoning_effort] =
+        message.pick(["cwd", "approval_policy", "sandbox_policy", "model", "effort", "reasoning_effort"])?;
+    Ok(Context {
+        turn: None,
+        cwd: cwd.and_then(path),
+        approval_policy: approval_policy.and_then(Raw::tag),
+        sandbox_policy: sandbox_policy.and_then(Raw::tag),
+        model: model.and_then(Raw::text),
+        effort: effort.and_then(Raw::text).or_else(|| reasoning_effort.and_then(Raw::text)),
+    })
+}
+
+/// `artifact_ref`.
+pub(super) fn artifact(payload: Raw<'_>) -> Result<Artifact<'_>, DecodeError> {
+    let [kind, root, state, base, path, sha256] =
+        payload.pick(["kind", "repo_root", "git", "base_sha", "artifact_path", "sha256"])?;
+    let kind = text(kind);
+    Ok(match &*kind {
+        "git_info" => Artifact::Git {
+            root: root.and_then(Raw::text),
+            git: state.map(git).transpose()?.unwrap_or_default(),
+        },
+        "git_diff" => {
+            Artifact::Diff { base: base.and_then(Raw::text), path: text(path), sha256: text(sha256) }
+        }
+        "shell_snapshot" => Artifact::Shell { path: text(path), sha256: text(sha256) },
+        _ => Artifact::Other { kind },
+    })
+}
+
+/// `compaction_boundary`.
+pub(super) fn boundary(payload: Raw<'_>) -> Result<Compaction<'_>, DecodeError> {
+    let [turn, kind, message, summary, before, after] = payload.pick([
+        "turn_id",
+        "kind",
+        "summary_message",
+        "post_summary",
+        "pre_compaction_history",
+        "post_compaction_history",
+    ])?;
+    Ok(Compaction {
+        turn: turn.and_then(Raw::text),
+        kind: kind.and_then(Raw::text),
+        summary: message.and_then(Raw::text).or_else(|| summary.and_then(Raw::text)),
+        has_histories: before.is_some_and(Raw::is_array) && after.is_some_and(Raw::is_array),
+    })
+}
+
+/// A rollout's `compacted`.
+pub(super) fn compacted(payload: Raw<'_>) -> Result<Compaction<'_>, DecodeError> {
+    let [turn, message] = payload.pick(["turn_id", "message"])?;
+    Ok(Compaction {
+        turn: turn.and_then(Raw::text),
+        kind: None,
+        summary: message.and_then(Raw::text),
+        has_histories: false,
+    })
+}
+
+/// `bridge`.
+pub(super) fn bridge(payload: Raw<'_>) -> Result<Bridge<'_>, DecodeError> {
+    let [kind, parent_turn, thread, turn, call, answer] = payload.pick([
+        "bridge_kind",
+        "parent_turn_id",
+        "sub_agent_thread_id",
+        "sub_agent_turn_id",
+        "sub_agent_call_id",
+        "decision",
+    ])?;
+    Ok(Bridge {
+        kind: text(kind),
+        parent_turn: parent_turn.and_then(Raw::text),
+        thread: thread.and_then(Raw::text),
+        turn: turn.and_then(Raw::text),
+        call: call.and_then(Raw::text),
+        decision: answer.filter(|answer| answer.bytes() != b"null").map(op::decision),
+    })
+}
+
+/// `token_usage_record`.
+pub(super) fn token_usage_record(payload: Raw<'_>) -> Result<Body<'_>, DecodeError> {
+    let [turn, last, total] = payload.pick(["turn_id", "usage", "thread_token_usage"])?;
+    Ok(Body::Tokens {
+        turn: text(turn),
+        last: last.map(token_counts).transpose()?.unwrap_or_default(),
+        total: total.filter(|total| total.is_object()).map(token_counts).transpose()?,
+    })
+}

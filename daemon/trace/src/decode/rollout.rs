@@ -1,0 +1,115 @@
+//! Records of a rollout: Codex's own log of a session.
+
+use super::event::{self, Message};
+use super::head::{Cursor, Head};
+use super::json::{self, Raw};
+use super::{DecodeError, item, payload, time, trim};
+use crate::record::{Body, Text};
+use crate::{Place, Record};
+
+/// Decodes a line of a rollout, as 0.75.0 to 0.169.0 write it.
+pub fn rollout(line: &[u8], place: Place) -> Result<Record<'_>, DecodeError> {
+    let (before, line) = trim(line);
+    match usual(line, place) {
+        Some(record) => Ok(record),
+        None => general(line, place).map_err(|error| error.behind(before)),
+    }
+}
+
+/// A line as Codex writes it. None says that the general way must be taken.
+fn usual(line: &[u8], place: Place) -> Option<Record<'_>> {
+    let mut cursor = Cursor { line, at: 0 };
+    cursor.step(r#"{"timestamp":"#)?;
+    let time = cursor.string()?;
+    let mut seq = place.line;
+    if cursor.step(r#","ordinal":"#).is_some() {
+        seq = cursor.count()?.saturating_add(1);
+    }
+    cursor.step(r#","type":"#)?;
+    let outer = cursor.string()?;
+    if outer == b"world_state" {
+        return Some(Record { seq, time: time::parse(time), place, body: Body::Nothing });
+    }
+    if !matches!(outer, b"event_msg" | b"response_item") {
+        cursor.step(r#","payload":"#)?;
+        let body = body(json::lossy(outer), cursor.last_object()?).ok()?;
+        return Some(Record { seq, time: time::parse(time), place, body });
+    }
+    cursor.step(r#","payload":{"type":"#)?;
+    let kind = cursor.string()?;
+    let is_event = outer == b"event_msg";
+    let body = if is_event && event::carries_nothing(kind) {
+        Body::Nothing
+    } else {
+        let mut message = Message::behind(line, cursor.at);
+        let kind = json::lossy(kind);
+        let body = if is_event { body_of_event(kind, &mut message) } else { item::item(kind, &mut message) };
+        cursor.at = message.end().ok()?;
+        let body = body.ok()?;
+        closes(&mut cursor)?;
+        body
+    };
+    Some(Record { seq, time: time::parse(time), place, body })
+}
+
+/// Whether only what nobody asks for follows the payload.
+fn closes(cursor: &mut Cursor<'_>) -> Option<()> {
+    if cursor.step(r#","metadata":"#).is_some() {
+        cursor.at = json::value_at(cursor.line, cursor.at).ok()?.end();
+    }
+    cursor.closes("}")
+}
+
+fn general(line: &[u8], place: Place) -> Result<Record<'_>, DecodeError> {
+    let head = Head::read(line)?;
+    let body = body(head.kind, head.payload)?;
+    let seq = head.ordinal.map_or(place.line, |ordinal| ordinal.saturating_add(1));
+    Ok(Record { seq, time: time::parse(head.time), place, body })
+}
+
+fn body<'a>(kind: Text<'a>, payload: Raw<'a>) -> Result<Body<'a>, DecodeError> {
+    Ok(match &*kind {
+        "event_msg" => tagged(payload, |kind, message| {
+            if event::carries_nothing(kind.as_bytes()) {
+                Ok(Body::Nothing)
+            } else {
+                body_of_event(kind, message)
+            }
+        })?,
+        "response_item" => tagged(payload, item::item)?,
+        "session_meta" => Body::Meta(Box::new(payload::meta(payload)?)),
+        "turn_context" => Body::Context(Box::new(payload::context(payload)?)),
+        "compacted" => Body::Compaction(Box::new(payload::compacted(payload)?)),
+        "token_usage_record" => payload::token_usage_record(payload)?,
+        "world_state" => Body::Nothing,
+        _ => Body::Unknown { kind },
+    })
+}
+
+fn tagged<'a>(
+    payload: Raw<'a>,
+    read: impl FnOnce(Text<'a>, &mut Message<'a>) -> Result<Body<'a>, DecodeError>,
+) -> Result<Body<'a>, DecodeError> {
+    let [kind] = payload.pick(["type"])?;
+    read(kind.and_then(Raw::text).unwrap_or_default(), &mut Message::whole(payload))
+}
+
+fn body_of_event<'a>(kind: Text<'a>, message: &mut Message<'a>) -> Result<Body<'a>, DecodeError> {
+    let event = match &*kind {
+        "item_started" | "item_completed" => {
+            let [item] = message.pick(["item"])?;
+            match item::of_turn(item, kind == "item_completed")? {
+                item::OfTurn::Event(event) => Some(event),
+                item::OfTurn::Nothing => return Ok(Body::Nothing),
+                item::OfTurn::Unknown(item) => {
+                    return Ok(Body::Unknown { kind: format!("event_msg:{kind}:{item}").into() });
+                }
+            }
+        }
+        _ => event::event(&kind, message)?,
+    };
+    Ok(match event {
+        Some(event) => Body::Event { turn: message.turn(), event },
+        None => Body::Unknown { kind: format!("event_msg:{kind}").into() },
+    })
+}

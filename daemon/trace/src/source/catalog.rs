@@ -1,0 +1,388 @@
+//! What is known of the sessions below some Codex homes.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::origin::{self, Origin};
+use super::stat::{DirectoryStamp, Fence, FileIdentity, FileStat, Refused};
+use super::walk::{self, Scan, Tally, Walker};
+use super::{SessionSource, SourceFile, name};
+use crate::SessionId;
+use crate::session::Format;
+
+/// Changes of a directory that are nearer together than this may be one to its filesystem's clock.
+const CLOCK_MARGIN: Duration = Duration::from_secs(2);
+
+/// A place below a Codex home where sessions lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Store {
+    Spines,
+    Rollouts,
+    Archive,
+}
+
+impl Store {
+    pub(crate) const ALL: [Self; 3] = [Self::Spines, Self::Rollouts, Self::Archive];
+
+    pub(crate) fn below(self, home: &Path) -> PathBuf {
+        home.join(match self {
+            Self::Spines => "trace_spine",
+            Self::Rollouts => "sessions",
+            Self::Archive => "archived_sessions",
+        })
+    }
+}
+
+/// The sessions below some Codex homes, as they were when they were looked at last.
+///
+/// Many may ask it at once; nobody waits for a look at the whole. Where an id is found in several homes, the first
+/// home that has it counts.
+#[derive(Debug)]
+pub struct Catalog {
+    pub(super) homes: Vec<PathBuf>,
+    pub(super) clock_margin: Duration,
+    /// Held for moments only: for one session at a time.
+    sessions: Mutex<HashMap<SessionId, Entry>>,
+    /// Held as long as a scan takes.
+    walker: Mutex<Walker>,
+}
+
+/// What is known of a session.
+#[derive(Clone, Debug, Default)]
+struct Entry {
+    spine: Option<Spine>,
+    rollouts: Vec<Rollout>,
+}
+
+/// A thread's directory of segments; kept also while it has none.
+#[derive(Clone, Debug)]
+pub(super) struct Spine {
+    pub(super) home: usize,
+    /// None when the list of names may be out of date.
+    pub(super) stamp: Option<DirectoryStamp>,
+    /// By index.
+    pub(super) segments: Vec<Segment>,
+    pub(super) foreign: u32,
+    /// Who wrote the first segment, as far as anybody had to know.
+    origin: Option<(FileIdentity, Origin)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Segment {
+    pub(super) index: u32,
+    pub(super) digits: u8,
+    pub(super) stat: FileStat,
+}
+
+impl Spine {
+    pub(super) fn new(
+        home: usize,
+        stamp: Option<DirectoryStamp>,
+        segments: Vec<Segment>,
+        foreign: u32,
+    ) -> Self {
+        Self { home, stamp, segments, foreign, origin: None }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rollout {
+    pub(super) home: usize,
+    pub(super) archived: bool,
+    pub(super) path: PathBuf,
+    pub(super) stat: FileStat,
+}
+
+impl Rollout {
+    /// Of several rollouts of a thread the least is read: one that is not archived, of the first home, and the
+    /// youngest by name.
+    fn rank(&self) -> (bool, usize, std::cmp::Reverse<&Path>) {
+        (self.archived, self.home, std::cmp::Reverse(&self.path))
+    }
+}
+
+/// What came of an offer to a catalog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It is as it was.
+    Known,
+    /// It is new or has changed.
+    Changed,
+    /// Another file or directory of that session comes first.
+    Duplicate,
+}
+
+impl Catalog {
+    /// A catalog of some Codex homes that knows nothing yet; see [`Catalog::scan`].
+    pub fn new(homes: Vec<PathBuf>) -> Self {
+        Self { homes, clock_margin: CLOCK_MARGIN, sessions: Mutex::default(), walker: Mutex::default() }
+    }
+
+    /// The same with another margin for the coarse clocks of filesystems; two seconds by default.
+    #[must_use]
+    pub fn with_clock_margin(mut self, margin: Duration) -> Self {
+        self.clock_margin = margin;
+        self
+    }
+
+    /// The Codex homes.
+    pub fn homes(&self) -> &[PathBuf] {
+        &self.homes
+    }
+
+    /// Looks at everything below the homes, and tells which sessions are new, have changed or are gone since they
+    /// were scanned last, as soon as it sees one.
+    ///
+    /// Costs a stat per file and directory; only directories that changed are listed. Scans wait for each other. The
+    /// changes are told once: where a [`Tail`](crate::Tail) scans, nobody else should.
+    pub fn scan(&self, changed: &mut dyn FnMut(&SessionId)) -> Scan {
+        let mut walker = self.walker.lock().unwrap_or_else(PoisonError::into_inner);
+        walker.scan(self, changed)
+    }
+
+    /// The ids of all sessions that were found, in no order.
+    pub fn ids(&self) -> Vec<SessionId> {
+        self.sessions().iter().filter(|(_, entry)| entry.has_files()).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Where a session is read from, as it was scanned last.
+    pub fn source(&self, id: &SessionId) -> Option<SessionSource> {
+        let entry = self.sessions().get(id).cloned()?;
+        self.choose(id, entry)
+    }
+
+    /// Where a session is read from, as it is now: looks at the session's own files. None if there are none (any
+    /// more). Changes nothing of what the next scan tells.
+    pub fn look(&self, id: &SessionId) -> Option<SessionSource> {
+        let mut entry = self.sessions().get(id).cloned().unwrap_or_default();
+        entry.spine = self.spine_now(id, entry.spine.as_ref());
+        entry.rollouts = std::mem::take(&mut entry.rollouts)
+            .into_iter()
+            .filter_map(|known| self.rollout_now(known))
+            .collect();
+        self.choose(id, entry)
+    }
+
+    fn spine_now(&self, id: &SessionId, known: Option<&Spine>) -> Option<Spine> {
+        for home in 0..self.homes.len() {
+            let root = Store::Spines.below(&self.homes[home]);
+            let directory = root.join(id.as_str());
+            let known = known.filter(|known| known.home == home);
+            match walk::list_spine(
+                &Fence::around(&root),
+                &directory,
+                home,
+                known,
+                self.clock_margin,
+                &mut Tally::default(),
+            ) {
+                Ok(mut spine) if !spine.segments.is_empty() => {
+                    spine.origin = known.and_then(|known| known.origin);
+                    return Some(spine);
+                }
+                Err(Refused::Unreadable(_)) if known.is_some() => return known.cloned(),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        None
+    }
+
+    fn rollout_now(&self, mut known: Rollout) -> Option<Rollout> {
+        let root =
+            if known.archived { Store::Archive } else { Store::Rollouts }.below(&self.homes[known.home]);
+        match Fence::around(&root).file(&known.path) {
+            Ok(stat) => known.stat = stat,
+            Err(Refused::Unreadable(_)) if known.stat != FileStat::UNSEEN => {}
+            // It may have been archived this moment.
+            Err(Refused::Gone) if !known.archived => {
+                let archive = Store::Archive.below(&self.homes[known.home]);
+                let path = archive.join(known.path.file_name()?);
+                let stat = Fence::around(&archive).file(&path).ok()?;
+                known = Rollout { archived: true, path, stat, ..known };
+            }
+            Err(_) => return None,
+        }
+        Some(known)
+    }
+
+    /// The one source of a session.
+    fn choose(&self, id: &SessionId, entry: Entry) -> Option<SessionSource> {
+        let rollout = entry
+            .rollouts
+            .into_iter()
+            .filter(|rollout| rollout.stat != FileStat::UNSEEN)
+            .min_by(|a, b| a.rank().cmp(&b.rank()));
+        match (entry.spine.filter(|spine| !spine.segments.is_empty()), rollout) {
+            // Nobody has to know who wrote it: there is nothing else.
+            (Some(spine), None) => {
+                let recorded = self.origin(id, &spine) == Some(Origin::Spindle);
+                Some(self.spine_source(id, &spine, recorded))
+            }
+            (Some(spine), Some(rollout)) => match self.origin(id, &spine) {
+                Some(Origin::Codex) => Some(self.spine_source(id, &spine, false)),
+                Some(Origin::Spindle) | None => Some(self.rollout_source(id, rollout)),
+            },
+            (None, Some(rollout)) => Some(self.rollout_source(id, rollout)),
+            (None, None) => None,
+        }
+    }
+
+    /// Who wrote a spine, read from its first line once; none as long as nobody can know.
+    fn origin(&self, id: &SessionId, spine: &Spine) -> Option<Origin> {
+        let first = spine.segments.first()?;
+        if let Some((identity, origin)) = spine.origin
+            && identity == first.stat.identity
+        {
+            return Some(origin);
+        }
+        let path = self.spine_directory(id, spine).join(name::segment_name(first.index, first.digits));
+        let origin = origin::of_first_line(&path)?;
+        if let Some(known) = self.sessions().get_mut(id).and_then(|entry| entry.spine.as_mut()) {
+            known.origin = Some((first.stat.identity, origin));
+        }
+        Some(origin)
+    }
+
+    fn spine_directory(&self, id: &SessionId, spine: &Spine) -> PathBuf {
+        Store::Spines.below(&self.homes[spine.home]).join(id.as_str())
+    }
+
+    fn spine_source(&self, id: &SessionId, spine: &Spine, recorded: bool) -> SessionSource {
+        let directory = self.spine_directory(id, spine);
+        let file = |segment: &Segment| {
+            source_file(
+                segment.index,
+                directory.join(name::segment_name(segment.index, segment.digits)),
+                segment.stat,
+            )
+        };
+        SessionSource {
+            id: id.clone(),
+            format: Format::Spine,
+            files: spine.segments.iter().map(file).collect(),
+            home: self.homes[spine.home].clone(),
+            directory,
+            archived: false,
+            recorded,
+        }
+    }
+
+    fn rollout_source(&self, id: &SessionId, rollout: Rollout) -> SessionSource {
+        SessionSource {
+            id: id.clone(),
+            format: Format::Rollout,
+            directory: rollout.path.parent().map(Path::to_owned).unwrap_or_default(),
+            files: vec![source_file(0, rollout.path, rollout.stat)],
+            home: self.homes[rollout.home].clone(),
+            archived: rollout.archived,
+            recorded: false,
+        }
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, HashMap<SessionId, Entry>> {
+        // A panic while the lock was held cannot have left the map half changed.
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn source_file(index: u32, path: PathBuf, stat: FileStat) -> SourceFile {
+    SourceFile { index, path, identity: stat.identity, len: stat.len, mtime: stat.mtime }
+}
+
+impl Entry {
+    fn has_files(&self) -> bool {
+        self.spine.as_ref().is_some_and(|spine| !spine.segments.is_empty()) || !self.rollouts.is_empty()
+    }
+}
+
+/// What walks tell of what they see.
+impl Catalog {
+    /// What is known of a thread's directory.
+    pub(super) fn spine(&self, id: &SessionId) -> Option<Spine> {
+        self.sessions().get(id)?.spine.clone()
+    }
+
+    /// Takes what a thread's directory holds.
+    pub(super) fn put_spine(&self, id: &SessionId, mut spine: Spine) -> Taken {
+        let mut sessions = self.sessions();
+        let entry = sessions.entry(id.clone()).or_default();
+        match &entry.spine {
+            Some(known) if known.home != spine.home && spine.segments.is_empty() => return Taken::Known,
+            Some(known) if known.home < spine.home && !known.segments.is_empty() => return Taken::Duplicate,
+            Some(known) => spine.origin = known.origin,
+            None => {}
+        }
+        let before = entry.spine.as_ref().map_or(&[][..], |known| &known.segments);
+        let taken = if before == spine.segments { Taken::Known } else { Taken::Changed };
+        entry.spine = Some(spine);
+        taken
+    }
+
+    /// Forgets a thread's directory. Says whether a session lost something.
+    pub(super) fn drop_spine(&self, id: &SessionId, home: usize) -> bool {
+        self.change(id, |entry| match &entry.spine {
+            Some(known) if known.home == home => {
+                entry.spine.take().is_some_and(|spine| !spine.segments.is_empty())
+            }
+            _ => false,
+        })
+    }
+
+    /// Takes a rollout.
+    pub(super) fn put_rollout(&self, id: &SessionId, rollout: &Rollout) -> Taken {
+        let mut sessions = self.sessions();
+        let rollouts = &mut sessions.entry(id.clone()).or_default().rollouts;
+        let taken = match rollouts.iter_mut().find(|known| known.path == rollout.path) {
+            Some(known) if known == rollout => Taken::Known,
+            Some(known) => {
+                known.clone_from(rollout);
+                Taken::Changed
+            }
+            None => {
+                rollouts.push(rollout.clone());
+                Taken::Changed
+            }
+        };
+        if rollouts.iter().any(|known| known.rank() < rollout.rank()) { Taken::Duplicate } else { taken }
+    }
+
+    /// Hears of a rollout, by an event that names it. It is looked at when somebody asks for the session.
+    pub(crate) fn hear_of_rollout(&self, id: &SessionId, home: usize, archived: bool, path: &Path) {
+        let mut sessions = self.sessions();
+        let rollouts = &mut sessions.entry(id.clone()).or_default().rollouts;
+        if !rollouts.iter().any(|known| known.path == path) {
+            rollouts.push(Rollout { home, archived, path: path.to_owned(), stat: FileStat::UNSEEN });
+        }
+    }
+
+    /// Hears that a rollout is gone. One that was looked at is left to the scanner: it may have been archived.
+    pub(crate) fn hear_of_loss(&self, id: &SessionId, path: &Path) {
+        self.change(id, |entry| {
+            entry.rollouts.retain(|known| known.path != path || known.stat != FileStat::UNSEEN);
+            false
+        });
+    }
+
+    /// Forgets a rollout. Says whether a session lost something.
+    pub(super) fn drop_rollout(&self, id: &SessionId, path: &Path) -> bool {
+        self.change(id, |entry| {
+            let before = entry.rollouts.len();
+            entry.rollouts.retain(|known| known.path != path);
+            entry.rollouts.len() < before
+        })
+    }
+
+    /// Changes what is known of a session, which is forgotten when nothing is left of it.
+    fn change(&self, id: &SessionId, change: impl FnOnce(&mut Entry) -> bool) -> bool {
+        let mut sessions = self.sessions();
+        let Slot::Occupied(mut slot) = sessions.entry(id.clone()) else { return false };
+        let changed = change(slot.get_mut());
+        if slot.get().spine.is_none() && slot.get().rollouts.is_empty() {
+            slot.remove();
+        }
+        changed
+    }
+}

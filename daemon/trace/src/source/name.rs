@@ -1,0 +1,100 @@
+//! What a name says: segments of a spine, rollouts, and the directories of days.
+
+use crate::SessionId;
+
+/// The number of a segment and how many digits its name gives it, from `segment-NNN.jsonl`.
+///
+/// Codex pads to three digits and more when it must; other tools pad less, so the number counts, not the text.
+pub(crate) fn segment(name: &str) -> Option<(u32, u8)> {
+    let digits = name.strip_prefix("segment-")?.strip_suffix(".jsonl")?;
+    number(digits).map(|index| (index, u8::try_from(digits.len()).unwrap_or(u8::MAX)))
+}
+
+/// The name of a segment.
+pub(crate) fn segment_name(index: u32, digits: u8) -> String {
+    format!("segment-{index:0width$}.jsonl", width = usize::from(digits))
+}
+
+/// Whether the name is one that belongs to a spine without being a segment: a meta file or the artifacts.
+pub(crate) fn beside_segments(name: &str) -> bool {
+    let meta = || name.strip_prefix("segment-")?.strip_suffix(".meta.json").and_then(number);
+    name == "artifacts" || meta().is_some()
+}
+
+/// The thread of a rollout, from `rollout-YYYY-MM-DDTHH-MM-SS-<thread id>.jsonl`.
+///
+/// A time of another shape is accepted where the name ends in a UUID, which is then the thread.
+pub(crate) fn rollout(name: &str) -> Option<SessionId> {
+    let rest = name.strip_prefix("rollout-")?.strip_suffix(".jsonl")?;
+    let id = match rest.split_at_checked(TIME.len()) {
+        Some((time, id)) if fits(time, TIME) => id.strip_prefix('-')?,
+        _ => rest.get(rest.len().checked_sub(UUID.len())?..).filter(|id| fits(id, UUID))?,
+    };
+    id.parse().ok()
+}
+
+/// Whether a directory below `sessions` can be a year, a month or a day.
+pub(crate) fn part_of_date(name: &str) -> bool {
+    matches!(name.len(), 2 | 4) && name.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+const TIME: &str = "dddd-dd-ddTdd-dd-dd";
+const UUID: &str = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+
+/// Whether a text has a shape: `d` is a digit, `x` a hexadecimal digit, all else itself.
+fn fits(text: &str, shape: &str) -> bool {
+    text.len() == shape.len()
+        && text.bytes().zip(shape.bytes()).all(|(byte, form)| match form {
+            b'd' => byte.is_ascii_digit(),
+            b'x' => byte.is_ascii_hexdigit(),
+            other => byte == other,
+        })
+}
+
+fn number(digits: &str) -> Option<u32> {
+    let plain = !digits.is_empty() && digits.len() <= 9 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| digits.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+
+    #[test]
+    fn segments_are_known_by_number_and_their_names_come_back() {
+        for (name, index) in [("segment-000.jsonl", 0), ("segment-1000.jsonl", 1000), ("segment-7.jsonl", 7)]
+        {
+            let (found, digits) = segment(name).unwrap();
+            assert_eq!((found, segment_name(found, digits).as_str()), (index, name));
+        }
+    }
+
+    #[test]
+    fn other_names_are_no_segments() {
+        for name in ["segment-.jsonl", "segment-00a.jsonl", "segment-+01.jsonl", "segment-000.jsonl.bak", "x"]
+        {
+            assert_eq!(segment(name), None, "{name}");
+        }
+        assert_eq!(segment("segment-9999999999.jsonl"), None);
+        assert!(beside_segments("segment-003.meta.json") && beside_segments("artifacts"));
+        assert!(!beside_segments("notes.txt"));
+    }
+
+    #[test]
+    fn a_rollout_names_its_thread() {
+        let uuid = "01930f5e-77aa-7c01-9b1d-2f0f6a0c4e11";
+        assert_eq!(rollout(&format!("rollout-2026-03-02T08-00-00-{uuid}.jsonl")).unwrap().as_str(), uuid);
+        assert_eq!(rollout(&format!("rollout-1772438400-{uuid}.jsonl")).unwrap().as_str(), uuid);
+        assert_eq!(rollout("rollout-2026-03-02T08-00-00-thread.1.jsonl").unwrap().as_str(), "thread.1");
+        for name in [
+            "rollout-.jsonl",
+            "rollout-2026-03-02T08-00-00.jsonl",
+            "rollout-2026-03-02T08-00-00-.jsonl",
+            "rollout-é.jsonl",
+        ] {
+            assert_eq!(rollout(name), None, "{name}");
+        }
+    }
+}
