@@ -343,10 +343,15 @@ mod tests {
 
     use super::*;
     use crate::transcript;
+    use crate::verify::Code;
+
+    fn fixtures() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
+    }
 
     /// The fixture with an artifact, a rollout beside it and a sub-agent.
     fn contents(home: &Path) -> Contents {
-        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+        let fixtures = fixtures();
         let spine = home.join("spine");
         fs::create_dir_all(spine.join("artifacts")).unwrap();
         for name in ["segment-000.jsonl", "segment-000.meta.json", "segment-001.jsonl"] {
@@ -442,9 +447,19 @@ mod tests {
         let told = |path: &Path| -> Vec<_> {
             crate::verify::verify(path).into_iter().map(|finding| finding.code).collect()
         };
-        // A verifier looks for artifacts below the thread's directory, which in a bundle is the bundle.
-        fs::rename(out.join("artifacts"), out.join("spine/artifacts")).unwrap();
-        assert_eq!(told(&out.join("spine")), told(&dir.path().join("spine")));
+        let expected: Vec<_> = told(&dir.path().join("spine"))
+            .into_iter()
+            .chain(told(&fixtures().join("spine-repair")))
+            // The directories of the fixtures are not named after their threads.
+            .filter(|code| *code != Code::WrongName)
+            .collect();
+        let found: Vec<_> = told(&out).into_iter().filter(|code| *code != Code::WrongName).collect();
+        assert_eq!(found, expected);
+        assert!(!expected.contains(&Code::HashMismatch) && !expected.contains(&Code::OverwrittenArtifact));
+
+        fs::write(out.join("artifacts/git_diff.patch"), "changed").unwrap();
+        let changed = told(&out);
+        assert!(changed.contains(&Code::HashMismatch) && changed.contains(&Code::OverwrittenArtifact));
     }
 
     #[test]
