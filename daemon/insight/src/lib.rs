@@ -3,10 +3,12 @@
 //! - [`signal`]: what a signal is;
 //! - [`rules`]: the rule set `v1`, fed fact by fact;
 //! - [`Insight`]: the handle: what is asked of sessions and signals, and what follows them live;
+//! - [`mod@export`]: all of it in one file for others;
 //! - [`Settings`]: what can be set;
 //! - [`view`]: what is asked and answered;
 //! - `store`: what is kept, in the engine's store.
 
+pub mod export;
 mod handle;
 mod ingest;
 mod log;

@@ -40,7 +40,8 @@ impl Verdict for FirstAttemptSuccess {
             }
             CallOutcome::Failed if call.exit_code == Some(1) && answers_no_with_1(&call.arguments) => {}
             CallOutcome::Failed | CallOutcome::TimedOut | CallOutcome::Broken => self.disproved = true,
-            CallOutcome::Succeeded | CallOutcome::Rejected | CallOutcome::Interrupted | CallOutcome::Open => {}
+            CallOutcome::Succeeded | CallOutcome::Rejected | CallOutcome::Interrupted | CallOutcome::Open => {
+            }
         }
     }
 
