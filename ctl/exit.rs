@@ -60,7 +60,9 @@ pub(crate) fn outcome(run: &Run) -> Exit {
     match kind {
         "timeout" | "idle-timeout" => return Exit::TIME_LIMIT,
         "spawn" => return run.exit_code.map_or(Exit::CANNOT_RUN, Exit::passed_on),
-        "interrupted" | "diverged" | "panic" | "invalid" | "dependency" => return Exit::NO_OUTCOME,
+        "interrupted" | "diverged" | "panic" | "invalid" | "dependency" | "output-limit" => {
+            return Exit::NO_OUTCOME;
+        }
         _ => {}
     }
     if let Some(signal) = run.signal {
@@ -123,6 +125,7 @@ mod tests {
         assert_eq!(outcome(&run(RunState::Interrupted, "interrupted")), Exit(125));
         assert_eq!(outcome(&Run { exit_code: Some(0), ..run(RunState::Failed, "output-limit") }), Exit(125));
         assert_eq!(outcome(&Run { signal: Some(9), ..run(RunState::Interrupted, "interrupted") }), Exit(125));
+        assert_eq!(outcome(&Run { signal: Some(15), ..run(RunState::Failed, "output-limit") }), Exit(125));
     }
 
     #[test]

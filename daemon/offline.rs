@@ -120,8 +120,12 @@ fn problem_to_json(problem: &Problem) -> Value {
 }
 
 fn report_to_text(report: &Report, directory: &Path) -> String {
-    let name = report.id.map_or_else(|| "no store yet".to_owned(), |id| format!("store {id}"));
-    let mut lines = vec![format!("{}: {name}, {} commits", directory.display(), report.commits)];
+    let place = directory.display();
+    let mut lines = vec![match report.id {
+        Some(id) => format!("{place}: store {id}, {} commits", report.commits),
+        None if report.findings.is_empty() => format!("{place}: no store yet"),
+        None => format!("{place}: a store that cannot be opened"),
+    }];
     lines.extend(report.rows.iter().map(|(table, rows)| format!("  {table:<16} {rows:>8} rows")));
     if report.findings.is_empty() {
         lines.push("nothing is wrong with it".to_owned());

@@ -38,6 +38,10 @@ const RETENTION: jiff::SignedDuration = jiff::SignedDuration::from_hours(6);
 /// Between two looks at the free space of a disk that was full.
 const LOOK_FOR_ROOM: Duration = Duration::from_secs(5);
 
+/// So many bytes must be free before a start on a disk that was full makes sense, however low the floor is: the
+/// database grows by segments of half a mebibyte, and a daemon that fails again at once no longer answers.
+const ROOM: u64 = 4 << 20;
+
 /// What the daemon is started with.
 pub(crate) struct Start<S> {
     /// Where everything is.
@@ -207,9 +211,10 @@ impl Daemon {
             tracing::error!(%error, "the store could not be closed; it will be checked at the next start");
         }
         match (self.engine.store_problem(), self.tasks.failure()) {
-            (Some(problem), _) => Err(ServeError::StoreBroken(problem)),
+            (Some(problem), Some(_)) => Err(ServeError::StoreBroken(problem)),
             (None, Some(failure)) => Err(ServeError::Task(failure)),
-            (None, None) => Ok(()),
+            // Who is told to end does not start anew, whatever the store is like.
+            (_, None) => Ok(()),
         }
     }
 }
@@ -276,7 +281,7 @@ async fn watch_store(
             () = stopping.cancelled() => return Ok(()),
         }
         let disk = nix::sys::statvfs::statvfs(&state_dir).map_err(|error| error.to_string())?;
-        if disk.blocks_available().saturating_mul(disk.fragment_size()) > floor {
+        if disk.blocks_available().saturating_mul(disk.fragment_size()) > floor.max(ROOM) {
             return Err(problem);
         }
     }

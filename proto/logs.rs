@@ -28,6 +28,8 @@ pub struct LogReader {
     whole_run: bool,
     /// Set after a cut: the step and the attempt being read to their end.
     led_by_us: bool,
+    /// The attempt that the last bytes are from; 0 before the first.
+    attempt: u32,
 }
 
 impl LogReader {
@@ -35,7 +37,7 @@ impl LogReader {
     /// [`next`](Self::next).
     pub fn new(client: Client, request: ReadLogRequest, reconnect: Reconnect) -> Self {
         let whole_run = request.follow && request.step.is_empty() && request.attempt == 0;
-        Self { client, request, stream: None, reconnect, whole_run, led_by_us: false }
+        Self { client, request, stream: None, reconnect, whole_run, led_by_us: false, attempt: 0 }
     }
 
     /// The next bytes; `None` at the end.
@@ -55,7 +57,7 @@ impl LogReader {
                 Err(status) => {
                     self.stream = None;
                     self.reconnect.after(status).await?;
-                    self.lead().await?;
+                    self.lead();
                 }
             }
         }
@@ -76,6 +78,7 @@ impl LogReader {
     fn remember(&mut self, chunk: &LogChunk) {
         self.request.offset = chunk.offset + chunk.data.len() as u64;
         self.request.last_bytes = None;
+        self.attempt = chunk.attempt;
         // Without a name a read that is repeated could land in another step.
         if !chunk.step.is_empty() && (self.whole_run || self.request.step.is_empty()) {
             self.request.step.clone_from(&chunk.step);
@@ -83,13 +86,11 @@ impl LogReader {
     }
 
     /// After a cut: the attempt is named too, for another may have begun.
-    async fn lead(&mut self) -> Result<(), Status> {
+    fn lead(&mut self) {
         if self.whole_run && !self.led_by_us && !self.request.step.is_empty() {
-            let run = self.run().await?;
-            self.request.attempt = attempts(&run, &self.request.step);
+            self.request.attempt = self.attempt;
             self.led_by_us = true;
         }
-        Ok(())
     }
 
     /// Moves on to the process that follows the one just read. False when the
@@ -121,14 +122,6 @@ impl LogReader {
             }
         }
     }
-}
-
-fn attempts(run: &RunDetail, step: &str) -> u32 {
-    run.steps
-        .iter()
-        .find(|candidate| candidate.name == step)
-        .and_then(|step| step.attempts.last())
-        .map_or(0, |attempt| attempt.number)
 }
 
 /// The process after the given one: the next attempt of the same step, else
@@ -164,7 +157,6 @@ mod tests {
     fn the_next_attempt_comes_before_the_next_step() {
         let steps = vec![step("one", "process", 2), step("read", "step", 1), step("two", "process", 1)];
         let run = RunDetail { steps, ..RunDetail::default() };
-        assert_eq!(attempts(&run, "one"), 2);
         assert_eq!(successor(&run, "one", 1), Some(("one".into(), 2)));
         assert_eq!(successor(&run, "one", 2), Some(("two".into(), 1)));
         assert_eq!(successor(&run, "two", 1), None);

@@ -17,7 +17,7 @@ use nest::{Nest, alive, outcome, reason, until, until_answered};
 use spindle_client::v1::run_template::Workflow;
 use spindle_client::v1::{
     AddScheduleRequest, AfterRun, BreakLeaseRequest, GetLeaseRequest, GetRunRequest, GetScheduleRequest,
-    Leftovers, LogStream, OutputPolicy, Run, RunState,
+    Leftovers, LogStream, OutputPolicy, Run, RunState, WaitRunRequest,
 };
 use tonic::Code;
 
@@ -413,12 +413,35 @@ async fn a_full_disk_under_the_store_loses_nothing_that_was_acknowledged() {
     assert!(refused.message().contains("No space left"), "{refused:?}");
     fs::write(nest.work_dir().join("go"), "").unwrap();
     nest.appears("end").await;
+    let request = WaitRunRequest { run: acknowledged[0].clone() };
+    let told = nest.client().await.runs().wait_run(request).await.unwrap_err();
+    assert_eq!(reason(&told).1, "STORE_FAILED", "who waits is told at once: {told:?}");
 
     disk.make_room();
     nest.kill_and_start().await;
     for run in &acknowledged {
         assert_eq!(outcome(&nest.wait(run).await), "succeeded 0");
     }
+    assert_eq!(outcome(&nest.finish(nest.sh("true")).await), "succeeded 0");
+    assert!(nest.terminate().await.success());
+    drop(nest);
+    drop(disk);
+}
+
+#[tokio::test]
+async fn a_daemon_that_cannot_write_its_store_ends_when_it_is_told_to() {
+    if only_root_can_mount() {
+        return;
+    }
+    let mut nest = Nest::empty();
+    let disk = SmallDisk::mount(&nest.state_dir().join("store"), 24);
+    nest.configure("[store]\nfree_space_floor = \"1MiB\"\n");
+    nest.start().await;
+    disk.fill();
+    until_answered("a start is refused", async || nest.try_run(nest.sh("true")).await.err()).await;
+    disk.make_room();
+    assert!(nest.terminate().await.success(), "it does not start anew instead");
+    nest.start().await;
     assert_eq!(outcome(&nest.finish(nest.sh("true")).await), "succeeded 0");
     assert!(nest.terminate().await.success());
     drop(nest);

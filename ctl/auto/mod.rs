@@ -147,7 +147,8 @@ impl AutoCommand {
                 show::after_end(app.out, &status)
             }
             Self::Log { at, run, tail, follow } => {
-                let request = ReadLoopLogRequest { repo: at.bytes()?, iteration: run, tail, follow };
+                let request =
+                    ReadLoopLogRequest { repo: at.bytes()?, iteration: run, tail, follow, offset: None };
                 match log(app, &client, request).await {
                     Err(CtlError::Detached { .. }) => Ok(Exit::INTERRUPTED),
                     result => result,
@@ -218,7 +219,7 @@ impl LoopArgs {
 /// Shows the loop's text log for as long as the loop lasts.
 async fn follow_log(app: &App, client: &Client, repo: Vec<u8>, run: &str) -> Result<(), CtlError> {
     // From here on, not what earlier loops wrote.
-    let request = ReadLoopLogRequest { repo, iteration: None, tail: Some(0), follow: true };
+    let request = ReadLoopLogRequest { repo, iteration: None, tail: Some(0), follow: true, offset: None };
     let mut copied = Box::pin(async {
         match copy_log(app, client, request).await {
             // A log that cannot be read is no reason to stop waiting.
@@ -242,8 +243,7 @@ async fn log(app: &App, client: &Client, request: ReadLoopLogRequest) -> Result<
     Ok(Exit::DONE)
 }
 
-/// Copies the log. The chunks carry no offsets, so after a cut a follower goes
-/// on with what is written from then on.
+/// Copies the log; a follower goes on after a cut where it was cut off.
 async fn copy_log(app: &App, client: &Client, mut request: ReadLoopLogRequest) -> Result<(), CtlError> {
     let mut patience = app.wait_patiently();
     loop {
@@ -251,7 +251,7 @@ async fn copy_log(app: &App, client: &Client, mut request: ReadLoopLogRequest) -
         let ended = match answer {
             Ok(answer) => {
                 patience.answered();
-                pour(app.out, answer.into_inner()).await?
+                pour(app.out, answer.into_inner(), &mut request.offset).await?
             }
             Err(status) => Err(status),
         };
@@ -260,17 +260,25 @@ async fn copy_log(app: &App, client: &Client, mut request: ReadLoopLogRequest) -
             return Err(calling("read the log")(status));
         }
         patience.after(status).await.map_err(calling("read the log"))?;
-        app.out.note("[what was logged in the meantime is shown by `spindle auto log`]");
-        (request.iteration, request.tail) = (None, Some(0));
     }
 }
 
-/// The outer error is ours, the inner the daemon's.
-async fn pour(out: Out, mut chunks: Streaming<LoopLogChunk>) -> Result<Result<(), Status>, CtlError> {
+/// Tells how far it came. The outer error is ours, the inner the daemon's.
+async fn pour(
+    out: Out,
+    mut chunks: Streaming<LoopLogChunk>,
+    end: &mut Option<u64>,
+) -> Result<Result<(), Status>, CtlError> {
     loop {
         match chunks.message().await {
-            Ok(Some(chunk)) if out.is_json() => Out::error_bytes(&chunk.data),
-            Ok(Some(chunk)) => out.bytes(&chunk.data)?,
+            Ok(Some(chunk)) => {
+                if out.is_json() {
+                    Out::error_bytes(&chunk.data);
+                } else {
+                    out.bytes(&chunk.data)?;
+                }
+                *end = Some(chunk.end);
+            }
             Ok(None) => return Ok(Ok(())),
             Err(status) => return Ok(Err(status)),
         }

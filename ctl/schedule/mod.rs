@@ -131,10 +131,19 @@ fn trigger_words(trigger: Option<&Trigger>) -> String {
     match trigger.and_then(|trigger| trigger.trigger.as_ref()) {
         Some(Kind::Cron(cron)) => clean(format!("{} {}", cron.expression, cron.time_zone).trim_end()),
         Some(Kind::Interval(interval)) => {
-            format!("every {}", span(interval.every.as_ref()).unwrap_or_default())
+            let every = format!("every {}", span(interval.every.as_ref()).unwrap_or_default());
+            match &interval.jitter {
+                Some(jitter) if jitter.seconds > 0 || jitter.nanos > 0 => {
+                    format!("{every}, up to {} later", span(Some(jitter)).unwrap_or_default())
+                }
+                _ => every,
+            }
         }
         Some(Kind::At(time)) => format!("at {}", local(timestamp(Some(time)))),
-        Some(Kind::Event(event)) => clean(format!("on {} {}", event.kind, event.filter_json).trim_end()),
+        Some(Kind::Event(event)) => {
+            let filter = Some(event.filter_json.as_str()).filter(|filter| *filter != "null");
+            clean(format!("on {} {}", event.kind, filter.unwrap_or_default()).trim_end())
+        }
         None => String::new(),
     }
 }
@@ -222,7 +231,7 @@ fn show(app: &App, schedule: &Schedule) -> Result<Exit, CtlError> {
     let time =
         |wire: Option<&prost_types::Timestamp>| wire.map_or_else(String::new, |_| local(timestamp(wire)));
     let upcoming: Vec<String> = schedule.upcoming.iter().map(|next| local(timestamp(Some(next)))).collect();
-    app.out.pairs(&[
+    let mut pairs = vec![
         ("name", clean(&schedule.name)),
         ("id", schedule.id.clone()),
         ("enabled", if schedule.enabled { "yes" } else { "no" }.to_owned()),
@@ -236,8 +245,9 @@ fn show(app: &App, schedule: &Schedule) -> Result<Exit, CtlError> {
         ("last error", clean(&schedule.last_error)),
         ("fired", schedule.fired.to_string()),
         ("skipped", schedule.skipped.to_string()),
-    ])?;
-    app.out.pairs(&TemplateView::from(schedule.template.as_ref()).pairs())?;
+    ];
+    pairs.extend(TemplateView::from(schedule.template.as_ref()).pairs());
+    app.out.pairs(&pairs)?;
     Ok(Exit::DONE)
 }
 
@@ -261,6 +271,10 @@ mod tests {
         let trigger =
             Trigger { trigger: Some(Kind::Interval(IntervalTrigger { every: Some(every), jitter: None })) };
         assert_eq!(trigger_words(Some(&trigger)), "every 10m");
+        let jitter = prost_types::Duration { seconds: 30, nanos: 0 };
+        let late = IntervalTrigger { every: Some(every), jitter: Some(jitter) };
+        let late = Trigger { trigger: Some(Kind::Interval(late)) };
+        assert_eq!(trigger_words(Some(&late)), "every 10m, up to 30s later");
         assert_eq!(trigger_json(Some(&trigger)), json!({ "every_seconds": 600.0, "jitter_seconds": null }));
     }
 }

@@ -9,7 +9,7 @@ use spindle_client::v1::{Attempt, Event, Failure, Heartbeat, Run, RunDetail, Run
 use crate::error::CtlError;
 use crate::show::table::{Cell, Table, Tone, short_id, short_ids};
 use crate::show::template::TemplateView;
-use crate::show::text::{clean, clean_bytes};
+use crate::show::text::{clean, clean_bytes, shorten};
 use crate::show::time::{local, relative, rfc3339, rough, seconds, timestamp};
 use crate::show::{Out, parsed, size, some, word};
 
@@ -246,6 +246,9 @@ pub(crate) fn signal_name(signal: i32) -> String {
         .map_or_else(|_| format!("signal {signal}"), |signal| signal.as_str().to_owned())
 }
 
+/// Longest name in a table, in characters: a hook is named by what it does, and would leave no room for the rest.
+const NAME_LIMIT: usize = 30;
+
 /// A page of runs as a table.
 pub(crate) fn table(out: Out, runs: &[Run], now: Timestamp) -> Result<(), CtlError> {
     let length = short_ids(runs.iter().map(|run| run.id.as_str()));
@@ -256,7 +259,7 @@ pub(crate) fn table(out: Out, runs: &[Run], now: Timestamp) -> Result<(), CtlErr
             short_id(&run.id, length).into(),
             Cell::new(&state, tone(run.state())),
             run.kind.as_str().into(),
-            run.name.as_str().into(),
+            Cell::new(&shorten(&clean(&run.name), NAME_LIMIT), Tone::Plain),
             relative(timestamp(run.created_at.as_ref()), now).into(),
             took(run, now).into(),
             result(run).into(),
@@ -304,7 +307,7 @@ pub(crate) fn detail(out: Out, detail: &RunDetail, run: &Run, now: Timestamp) ->
     let failure = run.failure.as_ref();
     let labels: BTreeMap<_, _> = run.labels.iter().collect();
     let labels: Vec<String> = labels.iter().map(|(key, value)| clean(&format!("{key}={value}"))).collect();
-    out.pairs(&[
+    let mut pairs = vec![
         ("id", run.id.clone()),
         ("kind", clean(&run.kind)),
         ("name", clean(&run.name)),
@@ -321,18 +324,25 @@ pub(crate) fn detail(out: Out, detail: &RunDetail, run: &Run, now: Timestamp) ->
         ("hint", failure.map_or_else(String::new, |f| clean(&f.hint))),
         ("attempt", if run.attempt > 1 { run.attempt.to_string() } else { String::new() }),
         ("output", run.heartbeat.as_ref().map_or_else(String::new, |beat| size(beat.output_bytes))),
-        ("memory", run.usage.as_ref().map_or_else(String::new, |usage| size(usage.max_rss_bytes))),
+        ("memory", memory(run)),
         ("leases", clean(&detail.leases.join(" "))),
         ("parent", run.parent_id.clone()),
         ("schedule", run.schedule_id.clone()),
         ("directory", clean_bytes(&detail.directory)),
-    ])?;
-    out.pairs(&TemplateView::from(detail.template.as_ref()).pairs())?;
+    ];
+    pairs.extend(TemplateView::from(detail.template.as_ref()).pairs());
+    out.pairs(&pairs)?;
     if !detail.steps.is_empty() {
         out.line("")?;
         steps(out, detail, now)?;
     }
     Ok(())
+}
+
+/// The most memory that its processes had; nothing before the first has ended.
+fn memory(run: &Run) -> String {
+    let most = run.usage.as_ref().map_or(0, |usage| usage.max_rss_bytes);
+    if most == 0 { String::new() } else { size(most) }
 }
 
 fn steps(out: Out, detail: &RunDetail, now: Timestamp) -> Result<(), CtlError> {

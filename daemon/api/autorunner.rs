@@ -220,7 +220,7 @@ impl AutorunnerService for Autorunner {
         &self,
         request: Request<v1::ReadLoopLogRequest>,
     ) -> Result<Response<Self::ReadLoopLogStream>, Status> {
-        let v1::ReadLoopLogRequest { repo, iteration, tail, follow } = request.into_inner();
+        let v1::ReadLoopLogRequest { repo, iteration, tail, follow, offset } = request.into_inner();
         let part = match (iteration, tail) {
             (Some(_), Some(_)) => {
                 return Err(invalid("INVALID_SPEC", "one of iteration and tail can be asked for"));
@@ -231,7 +231,8 @@ impl AutorunnerService for Autorunner {
         };
         let open = move || {
             let log = Repository::discover(&path(repo)?).map_err(|e| from_repo(&e))?.layout().log();
-            LogStream::open(&log, part, follow).map_err(|error| from_log(&error))
+            let stream = LogStream::open(&log, part, follow).map_err(|error| from_log(&error))?;
+            Ok(stream.map(|stream| stream.going_on_at(offset)))
         };
         let Some(log) = blocking(open).await? else {
             let text = format!("the log has no iteration {}", iteration.unwrap_or_default());
@@ -240,7 +241,7 @@ impl AutorunnerService for Autorunner {
         };
         let chunks = stream::try_unfold(log, |mut log| async move {
             let piece = log.next().await.map_err(|error| from_log(&error))?;
-            Ok(piece.map(|data| (v1::LoopLogChunk { data }, log)))
+            Ok(piece.map(|data| (v1::LoopLogChunk { data, end: log.position() }, log)))
         });
         Ok(Response::new(Box::pin(chunks.take_until(self.stopping.clone().cancelled_owned()))))
     }

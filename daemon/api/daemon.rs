@@ -100,7 +100,14 @@ impl Daemon {
         });
         let tasks = self.tasks.list().into_iter().filter(|task| !task.running);
         let tasks = tasks.map(|task| format!("the task {:?} has ended: {}", task.name, task.last_error));
-        store.into_iter().chain(tasks).collect()
+        let unreadable = self.engine.unreadable_runs().into_iter().map(|run| {
+            let problem = run.state.failure().map(|failure| failure.message.clone()).unwrap_or_default();
+            format!(
+                "run {} cannot be read back and does nothing ({problem}); `spindle run show` says more",
+                run.id
+            )
+        });
+        store.into_iter().chain(tasks).chain(unreadable).collect()
     }
 }
 

@@ -82,7 +82,9 @@ pub(super) fn from_run(error: RunError) -> Status {
             status_with(Code::InvalidArgument, "AMBIGUOUS_ID", text, "type more of the id", metadata)
         }
         RunError::InvalidId(_) => invalid("INVALID_ID", text),
-        RunError::Refused(_) => status(Code::FailedPrecondition, "WRONG_STATE", text, ""),
+        RunError::Refused(_) | RunError::Over { .. } => {
+            status(Code::FailedPrecondition, "WRONG_STATE", text, "")
+        }
         RunError::LeaseHeld { holder, .. } => {
             let metadata = HashMap::from([("holder".to_owned(), holder.to_string())]);
             let hint = "wait for that run, or cancel it: `spindle lease show` says more";

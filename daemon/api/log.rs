@@ -143,7 +143,8 @@ impl Tail {
                 () = self.sender.closed() => return Ok(false),
             };
             let Some(chunk) = chunk else { return Ok(true) };
-            let chunk = v1::LogChunk { offset: chunk.offset, data: chunk.bytes, step: part.step.clone() };
+            let (step, attempt) = (part.step.clone(), part.place.1);
+            let chunk = v1::LogChunk { offset: chunk.offset, data: chunk.bytes, step, attempt };
             if self.sender.send(Ok(chunk)).await.is_err() {
                 return Ok(false);
             }

@@ -158,11 +158,14 @@ impl RunService for Runs {
         let request = request.into_inner();
         let run = self.resolve(&request.run).await?;
         let detail = self.engine.detail(run).await.map_err(from_run)?;
+        let mut options = detail.start.options;
+        // Whoever asks for it has seen how those ended: they would only fail it again.
+        options.after.clear();
         let start = StartRun {
             request_id: Some(request.request_id).filter(|id| !id.is_empty()),
             kind: detail.run.kind,
             spec: detail.start.spec,
-            options: detail.start.options,
+            options,
             origin: Origin::Client,
             lineage: Vec::new(),
             refuse_if_held: false,

@@ -225,6 +225,7 @@ impl RunService for Service {
                 offset: (begin + index * 65_536) as u64,
                 data: data.to_vec(),
                 step: "exec".into(),
+                attempt: 1,
             };
             bytes[begin..].chunks(65_536).enumerate().map(chunk).collect::<Vec<_>>()
         };

@@ -79,6 +79,14 @@ pub enum RunError {
     /// The run is not in a state for it.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// The run is over: there is nothing to end.
+    #[error("run {run} {} already", match *state { "succeeded" => "has succeeded", "failed" => "has failed", "canceled" => "was canceled", _ => "was interrupted" })]
+    Over {
+        /// The run.
+        run: RunId,
+        /// The word for its state.
+        state: &'static str,
+    },
     /// Another run holds a lease that this one needs to go on.
     #[error("{key} is held by run {holder}")]
     LeaseHeld {
@@ -171,7 +179,7 @@ impl Engine {
         let shared = &self.shared;
         let permit = shared.store.reserve().await?;
         if self.is_halted() {
-            return Err(StoreError::Closed.into());
+            return Err(self.refusal().into());
         }
         let (result, done) = {
             let mut core = self.core();
@@ -225,14 +233,21 @@ impl Engine {
             && !matches!(accepted, Ok(run) if run == made)
             && !matches!(accepted, Err(StartError::Store(_)))
         {
-            let files = self.files().clone();
-            tokio::task::spawn_blocking(move || written.iter().for_each(|name| files.remove_value(name)));
+            self.drop_files(written);
         }
         let run = accepted?;
         match self.active(run) {
             Some((record, _)) => Ok(record),
             // The same request, long ago: it has ended and left memory.
             None => self.record(run).await.map_err(|error| StartError::Refused(Failure::internal(error))),
+        }
+    }
+
+    /// Removes files of a request that came to nothing.
+    pub(crate) fn drop_files(&self, names: Vec<String>) {
+        if !names.is_empty() {
+            let files = self.files().clone();
+            tokio::task::spawn_blocking(move || names.iter().for_each(|name| files.remove_value(name)));
         }
     }
 
@@ -269,7 +284,7 @@ impl Engine {
         let ending = Ending { kill, reason };
         if self.active(run).is_none() {
             let state = self.record(run).await?.state;
-            return Err(Refused { state: state.word(), wanted: "canceled" }.into());
+            return Err(RunError::Over { run, state: state.word() });
         }
         self.transition(run, RunEvent::EndRequested(ending)).await
     }
@@ -292,6 +307,9 @@ impl Engine {
 
     /// Goes on with a run that ended without success: finished steps keep their values.
     pub async fn resume(&self, run: RunId) -> Result<(), RunError> {
+        if self.unreadable_run(run).is_some() {
+            return Err(Refused { state: "unreadable", wanted: "resumed" }.into());
+        }
         let unpacked = self.unpack(run).await?;
         self.transact(|tx| {
             if let Some(active) = tx.core.runs.get(&run)
@@ -359,7 +377,7 @@ impl Engine {
                 step.request = None;
             });
             // A run that is being canceled, or is at work beside, does not wait: it is to look at it.
-            let _ = tx.transition(run, RunEvent::Woken);
+            tx.wake(run);
             tx.touch(run);
             Ok(approval)
         })
@@ -498,6 +516,13 @@ impl Engine {
         tokio::task::spawn_blocking(move || store.close()).await.map_err(|_| StoreError::Closed)?
     }
 
+    /// Why nothing is decided any longer: the store has failed, which is an answer, or the daemon goes down, which
+    /// is none: the next daemon gives it.
+    pub(crate) fn refusal(&self) -> StoreError {
+        let failed = || self.store_problem().map(|_| StoreError::ReadOnly(Arc::new(StoreError::Closed)));
+        self.store().problem().or_else(failed).unwrap_or(StoreError::Closed)
+    }
+
     fn halt(&self) {
         self.shared.halted.send_replace(true);
     }
@@ -513,9 +538,9 @@ impl Engine {
     }
 
     pub(crate) fn report_store_failure(&self, error: &StoreError) {
+        let asked_for = self.is_halted() && matches!(error, StoreError::Closed);
         self.halt();
-        if matches!(error, StoreError::Closed) {
-            // No failure: it is what was asked for.
+        if asked_for {
             return;
         }
         let first = self.shared.broken.send_if_modified(|broken| {

@@ -2,8 +2,9 @@
 //! is too large for a row of the store.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -76,6 +77,28 @@ impl RunFiles {
         {
             tracing::debug!(%error, "could not remove a value's file");
         }
+    }
+
+    /// Removes the values' files of runs that are not known: left by a crash before the batch that was to name them,
+    /// or after the one that no longer does. Younger ones than `age` may belong to a request under way.
+    pub(crate) fn sweep_values(
+        &self,
+        age: Duration,
+        known: impl Fn(RunId) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        for id in self.blobs.list()? {
+            let path = self.blobs.path(&id);
+            let Ok(mut file) = fs::File::open(&path) else { continue };
+            let old = file.metadata().and_then(|data| data.modified()).is_ok_and(|time| {
+                // One from the future, by a clock that was set back, is kept.
+                time.elapsed().is_ok_and(|elapsed| elapsed > age)
+            });
+            let mut owner = [0; 16];
+            if old && file.read_exact(&mut owner).is_ok() && !known(RunId(Uuid::from_bytes(owner)))? {
+                self.blobs.remove(&id)?;
+            }
+        }
+        Ok(())
     }
 
     /// The runs that have a directory.

@@ -27,6 +27,7 @@ pub mod schedule;
 mod settings;
 pub mod store;
 mod timetable;
+mod unreadable;
 mod workflow;
 
 pub use approval::{Approval, Decision, Verdict};

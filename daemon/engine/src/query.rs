@@ -12,8 +12,9 @@ use crate::core::{Active, Seen, Stored};
 use crate::engine::{Engine, RunError};
 use crate::event::Events;
 use crate::run::tables::{self, ByKind, ByLabel, ByStatus, PackedRow, Payload, RunRow, Runs};
-use crate::run::{IdPrefix, LeaseKey, Run, RunId, RunState, Start, Status, Step, Turn};
+use crate::run::{IdPrefix, LeaseKey, Run, RunId, RunState, Start, StartOptions, Status, Step, Turn};
 use crate::store::{Order, Store, StoreError};
+use crate::unreadable::shown;
 
 /// A run with all that is recorded of it.
 #[derive(Debug, Clone)]
@@ -121,6 +122,9 @@ impl Engine {
         if let Some((record, _)) = self.active(run) {
             return Ok(record);
         }
+        if let Some(record) = self.unreadable_run(run) {
+            return Ok(record);
+        }
         let row = self.row(run).await?;
         Ok(row.read(run)?)
     }
@@ -144,6 +148,10 @@ impl Engine {
                 detail.run.output = read.await.map_err(|_| RunError::Closed)??;
             }
             return Ok(detail);
+        }
+        if let Some(run) = self.unreadable_run(run) {
+            let start = Start { spec: serde_json::Value::Null, options: StartOptions::default() };
+            return Ok(RunDetail { run, start, steps: Vec::new(), directory });
         }
         let row = self.row(run).await?;
         let files = self.files().clone();
@@ -223,12 +231,17 @@ impl Engine {
         leases
     }
 
-    /// Resolves when a run has ended.
+    /// Resolves when a run has ended, or when that cannot be stored any longer: then it may take as long as a person
+    /// takes to make room on the disk, who must be told.
     pub async fn wait(&self, run: RunId) -> Result<Run, RunError> {
         let seen = self.core().runs.get(&run).map(|active| active.seen.subscribe());
         if let Some(mut seen) = seen {
             // The sender goes when the run leaves memory: after its end.
-            let _ = seen.wait_for(|Seen { state, .. }| state.is_ended()).await;
+            tokio::select! {
+                biased;
+                _ = seen.wait_for(|Seen { state, .. }| state.is_ended()) => {}
+                _ = self.store_broken() => return Err(self.refusal().into()),
+            }
         }
         self.record(run).await
     }
@@ -246,7 +259,10 @@ impl Engine {
             // Memory is newer than what was read.
             let run = match core.runs.get(&id) {
                 Some(active) => active.run.clone(),
-                None => row.read(id)?,
+                None => match core.unreadable.get(&id) {
+                    Some(run) => run.clone(),
+                    None => row.read(id).unwrap_or_else(|error| shown(id, &row, &error.to_string())),
+                },
             };
             if filter.fits(&run) {
                 runs.push(run);
@@ -431,9 +447,15 @@ fn page(store: &Store, filter: &Filter, limit: usize, before: Option<Uuid>) -> R
             return Ok((rows, last));
         }
         last = Some(id);
-        let Some(row) = store.get::<Runs>(&id)? else { continue };
+        let row = match store.get::<Runs>(&id) {
+            Ok(Some(row)) => row,
+            Ok(None) => continue,
+            // Shown as what it is.
+            Err(StoreError::Row { .. }) => RunRow::default(),
+            Err(error) => return Err(error),
+        };
         // States of active runs are judged by memory, later.
-        let fits = row.read(RunId(id)).is_ok_and(|run| !run.state.is_ended() || filter.fits(&run));
+        let fits = row.read(RunId(id)).map_or(true, |run| !run.state.is_ended() || filter.fits(&run));
         if fits {
             rows.push((RunId(id), row));
         }

@@ -20,6 +20,7 @@ use crate::run::{LeaseKey, RunId, RunState, Status, Turn};
 use crate::settings::Settings;
 use crate::store::{Batch, Options, Order, Store, Table, TableInfo};
 use crate::timetable::Schedules;
+use crate::unreadable::{is_of_one_run, unreadable};
 use crate::workflow::Registry;
 
 table! { /// Small facts of the daemon's own, by name.
@@ -173,7 +174,15 @@ fn load(store: &Store, files: &RunFiles, settings: Arc<Settings>) -> Result<Core
             if status.is_ended() {
                 core.kept += 1;
             } else {
-                let active = load_active(store, files, RunId(id))?;
+                let active = match load_active(store, files, RunId(id)) {
+                    Ok(active) => active,
+                    Err(error) if is_of_one_run(&error) => {
+                        tracing::error!(run = %RunId(id), %error, "a run cannot be read back; it is set aside");
+                        core.unreadable.insert(RunId(id), unreadable(store, RunId(id), &error));
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                };
                 core.approvals
                     .extend(waiting_approvals(&active).into_iter().map(|approval| (approval.id, approval)));
                 core.adopt(active);
@@ -208,7 +217,9 @@ impl crate::core::Tx<'_> {
     /// A lease ends in the same batch as its run, so none should be left without one. Were one
     /// left all the same, it would block its resource for ever.
     fn drop_dead_leases(&mut self) {
-        let dead = self.core.leases.iter().filter(|(_, lease)| !self.core.runs.contains_key(&lease.run));
+        // A run that cannot be read may still have a process at work on what it holds.
+        let alive = |run: &RunId| self.core.runs.contains_key(run) || self.core.unreadable.contains_key(run);
+        let dead = self.core.leases.iter().filter(|(_, lease)| !alive(&lease.run));
         let dead: Vec<(LeaseKey, RunId)> = dead.map(|(key, lease)| (key.clone(), lease.run)).collect();
         for (key, run) in dead {
             tracing::warn!(%key, %run, "a lease was left by a run that is over; it is taken back");

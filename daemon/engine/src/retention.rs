@@ -1,6 +1,7 @@
 //! Forgetting: ended runs go by request, by age and by number.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -10,10 +11,13 @@ use crate::engine::{Engine, RunError};
 use crate::process::platform;
 use crate::run::tables::{ByKind, ByLabel, ByStatus, PackedRow, Requests, RunRow, Runs};
 use crate::run::{Refused, Run, RunId, Status};
-use crate::store::{Batch, Order};
+use crate::store::{Batch, Order, StoreError};
 
 /// How many runs one pass of retention looks at: the next end of a run starts another.
 const PASS: usize = 200;
+
+/// A file of a request that is older than this is named by a row, or never will be.
+const UNDER_WAY: Duration = Duration::from_hours(1);
 
 impl Engine {
     /// Forgets an ended run: its record, its logs, and what it kept in files.
@@ -24,14 +28,20 @@ impl Engine {
             return Err(Refused { state: record.state.word(), wanted: "deleted" }.into());
         }
         let store = self.store().clone();
+        if let Some(record) = self.unreadable_run(run) {
+            // Of what could not be read, nothing is known but its keys.
+            let read = tokio::task::spawn_blocking(move || store.get::<Runs>(&run.0).ok().flatten());
+            let row = read.await.map_err(|_| RunError::Closed)?.unwrap_or_default();
+            return self.forget(record, row).await;
+        }
         let row = tokio::task::spawn_blocking(move || store.get::<Runs>(&run.0));
         let row =
             row.await.map_err(|_| RunError::Closed)??.ok_or_else(|| RunError::NotFound(run.to_string()))?;
-        self.forget(run, row).await
+        self.forget(row.read(run)?, row).await
     }
 
-    async fn forget(&self, run: RunId, row: RunRow) -> Result<(), RunError> {
-        let record = row.read(run)?;
+    async fn forget(&self, record: Run, row: RunRow) -> Result<(), RunError> {
+        let run = record.id;
         let files = self.files().clone();
         let read = tokio::task::spawn_blocking(move || {
             // A record that cannot be unpacked can still be forgotten.
@@ -50,8 +60,12 @@ impl Engine {
                 // Its followers, which wait for others as well, will ask how it ended.
                 return Err(Refused { state: "followed by a waiting run", wanted: "deleted" }.into());
             }
-            tx.core.forget(run);
-            tx.core.kept = tx.core.kept.saturating_sub(1);
+            if tx.core.unreadable.contains_key(&run) {
+                tx.forget_unreadable(run)?;
+            } else {
+                tx.core.forget(run);
+                tx.core.kept = tx.core.kept.saturating_sub(1);
+            }
             delete_rows(&mut tx.batch, &record);
             tx.event(Some(run), "run.deleted", json!({}));
             Ok::<_, RunError>(())
@@ -100,19 +114,23 @@ impl Engine {
             let ended = rows.filter(|row| row.as_ref().map_or(true, |(id, _)| !active.contains(&RunId(*id))));
             let mut old = Vec::new();
             for (number, row) in ended.take(PASS).enumerate() {
-                let (id, row) = row?;
-                let record = row.read(RunId(id))?;
+                // What cannot be read is kept until a person decides.
+                let (id, row) = match row {
+                    Err(StoreError::Row { .. }) => continue,
+                    row => row?,
+                };
+                let Ok(record) = row.read(RunId(id)) else { continue };
                 let expired = record.finished_at.is_some_and(|time| time < oldest);
                 if record.state.is_ended() && (expired || (number as u64) < surplus) {
-                    old.push((RunId(id), row));
+                    old.push((record, row));
                 }
             }
             Ok::<_, RunError>(old)
         });
         let old = found.await.map_err(|_| RunError::Closed)??;
         let mut forgotten = 0;
-        for (run, row) in old {
-            match self.forget(run, row).await {
+        for (record, row) in old {
+            match self.forget(record, row).await {
                 Ok(()) => forgotten += 1,
                 Err(RunError::Refused(_)) => {}
                 Err(error) => return Err(error),
@@ -121,8 +139,8 @@ impl Engine {
         Ok(forgotten)
     }
 
-    /// Removes the directories of runs that the store does not know: left by a crash between a
-    /// deletion and its files.
+    /// Removes the directories and files of runs that the store does not know: left by a crash between a
+    /// deletion and its files, or between the files of a start and the start.
     pub async fn sweep_directories(&self) -> Result<(), RunError> {
         let (store, files) = (self.store().clone(), self.files().clone());
         let swept = tokio::task::spawn_blocking(move || {
@@ -142,6 +160,10 @@ impl Engine {
                     tracing::warn!(%run, %error, "could not remove the directory of a run that is gone");
                 }
             }
+            files.sweep_values(UNDER_WAY, |run| {
+                Ok(known.contains(&run.0)
+                    || store.keys::<Runs>(run.0..=run.0, Order::Ascending).next().is_some())
+            })?;
             // All that opening needed has been needed by now.
             platform::give_memory_back();
             Ok::<_, RunError>(())

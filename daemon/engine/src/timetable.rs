@@ -46,23 +46,34 @@ impl Engine {
     ) -> Result<Uuid, HostError> {
         let start = start_of(advanced, firing)?;
         let new = self.prepare(start).await.map_err(refused)?;
-        let run = self.transact(|tx| {
+        let (made, written) = (new.run.id, new.start_row.files());
+        let record = match record_of(&advanced.started(made.0)) {
+            Ok(record) => record,
+            Err(error) => {
+                self.drop_files(written);
+                return Err(error);
+            }
+        };
+        let accepted = self.transact(|tx| {
             let run = tx.accept(new)?;
             let data = json!({ "schedule": advanced.name, "run": run, "cause": cause(&firing.cause) });
             tx.event(Some(run), "schedule.fired", data);
             tx.tell_notices(advanced, notices);
-            tx.batch.put::<Schedules>(&advanced.id, &ScheduleRecord::from(&advanced.started(run.0)));
+            // The same occurrence, fired before: its run is the one that is there.
+            let record = if run == made { record } else { ScheduleRecord::from(&advanced.started(run.0)) };
+            tx.batch.put::<Schedules>(&advanced.id, &record);
             Ok::<_, StartError>(run)
         });
-        run.await.map(|run| run.0).map_err(refused)
+        let accepted = accepted.await;
+        // Whether a batch that failed is stored is not known: its files stay.
+        if !matches!(accepted, Ok(run) if run == made) && !matches!(accepted, Err(StartError::Store(_))) {
+            self.drop_files(written);
+        }
+        accepted.map(|run| run.0).map_err(refused)
     }
 
     async fn save_schedule(&self, schedule: &Schedule, notices: &[Notice]) -> Result<(), HostError> {
-        let record = ScheduleRecord::from(schedule);
-        if prost::Message::encoded_len(&record) > MAX_VALUE_BYTES {
-            let text = "the schedule is too large to be stored; a shorter command or fewer variables fit";
-            return Err(HostError::Refused(text.to_owned()));
-        }
+        let record = record_of(schedule)?;
         let done = self.transact(|tx| {
             tx.batch.put::<Schedules>(&schedule.id, &record);
             tx.tell_notices(schedule, notices);
@@ -132,7 +143,7 @@ impl Host for Engine {
     fn cancel<'a>(&'a self, run: Uuid, reason: &'a str) -> BoxFuture<'a, Result<(), HostError>> {
         Box::pin(async move {
             match Engine::cancel(self, RunId(run), reason).await {
-                Ok(()) | Err(RunError::Refused(_) | RunError::NotFound(_)) => Ok(()),
+                Ok(()) | Err(RunError::Refused(_) | RunError::Over { .. } | RunError::NotFound(_)) => Ok(()),
                 Err(error) => Err(unavailable(error)),
             }
         })
@@ -174,6 +185,16 @@ impl Tx<'_> {
             self.event(None, kind, data);
         }
     }
+}
+
+/// The row of a schedule, if it fits.
+fn record_of(schedule: &Schedule) -> Result<ScheduleRecord, HostError> {
+    let record = ScheduleRecord::from(schedule);
+    if prost::Message::encoded_len(&record) > MAX_VALUE_BYTES {
+        let text = "the schedule is too large to be stored; a shorter command or fewer variables fit";
+        return Err(HostError::Refused(text.to_owned()));
+    }
+    Ok(record)
 }
 
 fn start_of(schedule: &Schedule, firing: &Firing) -> Result<StartRun, HostError> {

@@ -8,20 +8,35 @@
 //!
 //! - [`record`]: a line, decoded into terms that both formats share ([`Record`]);
 //! - [`derive`]: records, fed one by one, become the rows of a session ([`session`]) and the facts that
-//!   signals are made of ([`fact`]).
+//!   signals are made of ([`fact`]);
+//! - [`batch`]: a whole session at once.
 //!
-//! Where the bytes lie is found by [`source`], and that there are more of them is told by [`tail`].
+//! Where the bytes lie is found by [`source`], and that there are more of them is told by [`tail`]. How a spine
+//! lies on the disk is known by [`spine`], and whether one is as it should be is told by [`verify`].
+//!
+//! Evidence is made from a whole session, read again in full ([`transcript`]): [`bundle`], [`atif`]. What leaves goes
+//! through [`redact`] and is written by [`output`]. Runs that other tools keep in directories are recognised by
+//! [`rundir`].
 
+pub mod atif;
+pub mod batch;
+pub mod bundle;
 pub mod decode;
 pub mod derive;
 pub mod fact;
 mod id;
 pub mod lines;
+pub mod output;
 mod place;
 pub mod record;
+pub mod redact;
+pub mod rundir;
 pub mod session;
 pub mod source;
+pub mod spine;
 pub mod tail;
+pub mod transcript;
+pub mod verify;
 mod watch;
 
 pub use fact::{Fact, What};

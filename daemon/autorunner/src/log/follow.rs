@@ -70,6 +70,18 @@ impl LogStream {
         Ok(Some(Self { path: log.to_owned(), at, end, until_end_of, hints }))
     }
 
+    /// The same stream for a reader that was cut off after this position.
+    #[must_use]
+    pub fn going_on_at(mut self, position: Option<u64>) -> Self {
+        self.at = position.unwrap_or(self.at);
+        self
+    }
+
+    /// Where in the log the last piece ended.
+    pub fn position(&self) -> u64 {
+        self.at
+    }
+
     /// The next lines; `None` at the end. May be cancelled at any time without losing anything.
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, LogError> {
         loop {

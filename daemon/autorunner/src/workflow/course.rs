@@ -1,12 +1,14 @@
 //! The course of a loop: from its beginning, or from its last checkpoint, to its end.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use engine::{Failure, FailureKind, RunContext};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::finish::{self, Finished};
 use super::iteration;
-use super::keeping::Keeper;
+use super::keeping::Watch;
 use super::prepare::{self, Plan, Prepared};
 use super::scribe::Assignment;
 use super::{Autorun, AutorunOutput, blocking};
@@ -57,12 +59,8 @@ pub(super) async fn run(
 ) -> Result<AutorunOutput, Failure> {
     let restored = ctx.restored::<Progressed>().await;
     let keepers = restored.as_ref().map_or(1, |at| at.keepers);
-    let mut keeper = Keeper::start(ctx, &autorun.keeper, layout, 1).await?;
-    for number in 2..=keepers {
-        keeper = Keeper::start(ctx, &autorun.keeper, layout, number).await?;
-    }
     // Before anything is read that another loop could still change.
-    let mut pid = ctx.step("take the lock", keeper.holding(ctx)).await?;
+    let mut watch = Watch::begin(ctx, &autorun.keeper, layout, keepers).await?;
     let mut at = match restored {
         Some(at) => at,
         None => prepare::begin(ctx, layout).await?,
@@ -71,22 +69,21 @@ pub(super) async fn run(
         if let Some(failure) = at.failed.take() {
             at = resumed(ctx, at, failure).await?;
         }
-        match prepare::prepare(ctx, autorun, layout, once, &at, &keeper).await? {
+        match prepare::prepare(ctx, autorun, layout, once, &at, watch.keeper()).await? {
             Prepared::Stop { reason, todo } => {
                 return finish::conclude(ctx, layout, &at, reason, todo).await;
             }
-            Prepared::KeeperLost => {
-                at.keepers += 1;
-                keeper = Keeper::start(ctx, &autorun.keeper, layout, at.keepers).await?;
-                let name = format!("take the lock again ({})", at.keepers);
-                pid = ctx.step(&name, keeper.holding(ctx)).await?;
-            }
+            Prepared::KeeperLost => watch.replace().await?,
             Prepared::Go(plan) => {
-                if let Some((reason, todo)) = iterate(ctx, layout, once, &mut at, *plan, pid).await? {
+                watch.catch_up().await?;
+                let (pid, number) = (watch.pid(), watch.newest());
+                let iteration = Box::pin(iterate(ctx, layout, once, &mut at, *plan, pid, &number));
+                if let Some((reason, todo)) = watch.during(iteration).await? {
                     return finish::conclude(ctx, layout, &at, reason, todo).await;
                 }
             }
         }
+        at.keepers = watch.number();
         ctx.checkpoint(&at).await?;
     }
 }
@@ -99,6 +96,7 @@ async fn iterate(
     at: &mut Progressed,
     plan: Plan,
     runner_pid: Option<u32>,
+    keepers: &AtomicU32,
 ) -> Result<Option<(StopReason, todo::Fingerprint)>, Failure> {
     if plan.attempt > at.attempt {
         at.begin_again(plan.attempt, plan.now);
@@ -121,6 +119,7 @@ async fn iterate(
     {
         // A resumed loop begins another iteration: this one's prompt will be out of date.
         at.next += 1;
+        at.keepers = keepers.load(Ordering::Acquire);
         ctx.checkpoint(at).await?;
         return Err(failure.clone());
     }

@@ -1,6 +1,9 @@
 //! The keeper as a process of the run: it owns the lock file while the loop lives, and passes on a wish to stop.
 
+use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use engine::process::{FirstSignal, Launch, ShimCommand, StopLadder};
@@ -10,6 +13,7 @@ use tokio::sync::watch;
 use super::blocking;
 use crate::keeper::{KeeperStatus, Mailbox};
 use crate::repo::Layout;
+use crate::state::{State, Status};
 
 /// How long a keeper may take to give the lock back.
 const GRACE: Duration = Duration::from_secs(5);
@@ -109,6 +113,126 @@ impl Keeper {
     /// Whether it is gone although the loop goes on. Used in a step.
     pub(super) fn has_ended(&self) -> bool {
         self.process.has_ended()
+    }
+}
+
+/// The keeper of the loop, and the place of the next one: a keeper can be killed, and then another one takes the
+/// lock again.
+pub(super) struct Watch<'a> {
+    ctx: &'a RunContext,
+    command: &'a ShimCommand,
+    layout: &'a Layout,
+    keeper: Keeper,
+    /// Which keeper it is: the run's first is 1. A checkpoint of the loop holds this number.
+    number: Arc<AtomicU32>,
+    /// Its process, as it was told; none if it was gone before it could say.
+    pid: Option<u32>,
+}
+
+impl<'a> Watch<'a> {
+    /// Starts the keepers of a run up to number `newest`, or takes up what is there of them, and waits until the
+    /// newest one has the lock.
+    pub(super) async fn begin(
+        ctx: &'a RunContext,
+        command: &'a ShimCommand,
+        layout: &'a Layout,
+        newest: u32,
+    ) -> Result<Self, Failure> {
+        let mut keeper = Keeper::start(ctx, command, layout, 1).await?;
+        for number in 2..=newest {
+            keeper = Keeper::start(ctx, command, layout, number).await?;
+        }
+        let pid = ctx.step("take the lock", keeper.holding(ctx)).await?;
+        Ok(Self { ctx, command, layout, keeper, number: Arc::new(AtomicU32::new(newest)), pid })
+    }
+
+    pub(super) fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+
+    pub(super) fn number(&self) -> u32 {
+        self.number.load(Ordering::Acquire)
+    }
+
+    /// The same for whoever looks while this one is at work.
+    pub(super) fn newest(&self) -> Arc<AtomicU32> {
+        Arc::clone(&self.number)
+    }
+
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.pid
+    }
+
+    /// Lets another keeper take the lock.
+    pub(super) async fn replace(&mut self) -> Result<(), Failure> {
+        let number = self.number() + 1;
+        self.number.store(number, Ordering::Release);
+        self.keeper = Keeper::start(self.ctx, self.command, self.layout, number).await?;
+        let name = format!("take the lock again ({number})");
+        self.pid = self.ctx.step(&name, self.keeper.holding(self.ctx)).await?;
+        Ok(())
+    }
+
+    /// Replaces every keeper that is known to be gone.
+    ///
+    /// The end of a keeper is stored before its successor begins, so a replay comes to the same successors here,
+    /// whenever they began.
+    pub(super) async fn catch_up(&mut self) -> Result<(), Failure> {
+        while self.keeper.has_ended() {
+            self.replace().await?;
+        }
+        Ok(())
+    }
+
+    /// Does some work, and meanwhile replaces each keeper as soon as it is gone, so that the lock file never names
+    /// a dead process for long.
+    ///
+    /// The work goes on when no other keeper can take the lock; that failure is told after it.
+    pub(super) async fn during<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let (at_work, over) = watch::channel(());
+        let work = async move {
+            let done = work.await;
+            drop(at_work);
+            done
+        };
+        let (done, kept) = tokio::join!(work, self.replace_until(over));
+        let done = done?;
+        kept.map(|()| done)
+    }
+
+    /// Until the other end of `over` is gone.
+    async fn replace_until(&mut self, mut over: watch::Receiver<()>) -> Result<(), Failure> {
+        loop {
+            self.catch_up().await?;
+            tokio::select! {
+                () = self.keeper.process.ended() => {}
+                _ = over.changed() => return Ok(()),
+                // It is told to end like everything else of the run.
+                () = self.ctx.canceled() => return Ok(()),
+            }
+            let before = self.pid;
+            self.replace().await?;
+            self.correct_state(before).await;
+        }
+    }
+
+    /// The state names the owner of the lock.
+    async fn correct_state(&self, before: Option<u32>) {
+        let (path, pid) = (self.layout.state(), self.pid);
+        let correct = move || {
+            let mut state = State::load(&path).map_err(Failure::internal)?;
+            if state.status == Status::Running && state.runner_pid == before {
+                state.runner_pid = pid;
+                state.store(&path).map_err(Failure::internal)?;
+            }
+            Ok(())
+        };
+        if let Err(failure) = blocking(correct).await {
+            tracing::warn!(run = %self.ctx.id(), %failure, "state.json still names the keeper that is gone");
+        }
     }
 }
 

@@ -99,7 +99,7 @@ fn a_lock_that_a_dead_loop_left_is_taken_over() {
 }
 
 #[test]
-fn a_keeper_that_was_killed_is_replaced_before_the_next_iteration() {
+fn a_keeper_that_was_killed_is_replaced_at_once() {
     let scene = Scene::new(2);
     scene.behave(1, r#"say "first"; wait_for go"#);
     scene.behave(2, r#"say "second"; wait_for on"#);
@@ -108,13 +108,22 @@ fn a_keeper_that_was_killed_is_replaced_before_the_next_iteration() {
     scene.wait_for_log("first");
     let killed = holder(&scene);
     signal(killed, Signal::SIGKILL);
-    let stale = || matches!(lock::assess(&scene.layout.lock()).unwrap(), Assessment::Stale { .. });
-    wait_for("death of the keeper", || stale().then_some(()));
-    let noticed = || {
-        let steps = daemon.block_on(daemon.engine.detail(run)).unwrap().steps;
-        steps.iter().any(|step| step.name == "keeper 1" && step.state.word() != "running").then_some(())
+    // In the middle of the iteration.
+    let other_than = |gone: u32| match lock::assess(&scene.layout.lock()).unwrap() {
+        Assessment::Held { holder: Some(holder), .. } => Some(holder.pid).filter(|pid| *pid != gone),
+        _ => None,
     };
-    wait_for("end of the keeper", noticed);
+    let second = wait_for("another keeper", || other_than(killed));
+    wait_for("the state to name it", || (scene.state().runner_pid == Some(second)).then_some(()));
+
+    // A daemon that comes later knows that one, and replaces it all the same.
+    daemon.die();
+    let daemon = scene.daemon();
+    signal(second, Signal::SIGKILL);
+    let third = wait_for("a third keeper", || other_than(second));
+    daemon.die();
+    let daemon = scene.daemon();
+    assert_eq!(holder(&scene), third);
     scene.allow("go");
     scene.wait_for_log("second");
     assert_ne!(holder(&scene), killed);

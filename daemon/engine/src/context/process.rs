@@ -6,11 +6,11 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::watch;
 
 use super::{RunContext, Visit, canceled, decode};
 use crate::environment;
@@ -86,13 +86,23 @@ impl ProcessEnd {
 /// A process that runs beside the others until the run ends.
 #[derive(Debug, Clone)]
 pub struct Background {
-    ended: Arc<AtomicBool>,
+    ended: watch::Receiver<bool>,
 }
 
 impl Background {
-    /// Whether it has ended already. Changes any time: use it inside steps only.
+    /// Whether it has ended already, and that is stored. Changes any time: use it inside steps only.
+    ///
+    /// An end that was seen here is seen by every later replay, from the beginning.
     pub fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire)
+        *self.ended.borrow()
+    }
+
+    /// Resolves when it has ended and that is stored.
+    pub async fn ended(&self) {
+        if self.ended.clone().wait_for(|ended| *ended).await.is_err() {
+            // Its end could not be stored: nothing may be decided by it.
+            std::future::pending::<()>().await;
+        }
     }
 }
 
@@ -170,22 +180,25 @@ impl RunContext {
         O: Future<Output = ()> + Send + 'static,
     {
         let known = match self.visit(name, StepKind::Background).await {
-            Visit::Done(_) => return Ok(Background { ended: Arc::new(AtomicBool::new(true)) }),
+            Visit::Done(_) => return Ok(Background { ended: watch::channel(true).1 }),
             Visit::Begun(step) => Some(step),
             Visit::New => None,
         };
         let (found, view) = self.attach(name, StepKind::Background, known, spec).await?;
-        let background = Background { ended: Arc::default() };
+        let (ended, background) = watch::channel(false);
+        let background = Background { ended: background };
         let observer = observe(view);
-        let (context, name, ended) = (self.clone(), name.to_owned(), Arc::clone(&background.ended));
+        let (context, name) = (self.clone(), name.to_owned());
         self.replay().background.spawn(async move {
             let observer = tokio::spawn(observer);
             let end = found.ended().await;
-            ended.store(true, Ordering::Release);
             // It comes to its end by itself: the logs have one now.
             let _ = observer.await;
-            if let Err(failure) = context.finish_background(&name, end).await {
-                tracing::warn!(run = %context.id(), step = name, %failure, "could not store the end of a process");
+            match context.finish_background(&name, end).await {
+                Ok(()) => drop(ended.send_replace(true)),
+                Err(failure) => {
+                    tracing::warn!(run = %context.id(), step = name, %failure, "could not store the end of a process");
+                }
             }
         });
         Ok(background)
@@ -500,7 +513,10 @@ fn describe(lost: &Lost) -> String {
     let pid = lost.process.child.pid;
     match lost.swept.len() {
         0 => format!("its shim is gone without a record of how process {pid} ended"),
-        swept => format!("its shim is gone; of process {pid}, {swept} were left and have been killed"),
+        1 => format!("its shim is gone; what was left of process {pid} has been killed"),
+        swept => {
+            format!("its shim is gone; {swept} processes that process {pid} had become have been killed")
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{RunContext, Visit, canceled, decode, either, ending};
 use crate::approval::{Approval, Decision, Verdict};
-use crate::core::{Active, StartError, Stored, child_outcome};
+use crate::core::{Active, StartError, Stored, Tx, child_outcome};
 use crate::engine::RunError;
 use crate::failure::{Failure, FailureKind, cut};
 use crate::run::tables::to_json;
@@ -183,8 +183,7 @@ impl RunContext {
                         step.finish(now, StepState::Succeeded, Some(value), None);
                     }
                 });
-                // Refused unless it waits.
-                let _ = tx.transition(run, RunEvent::Woken);
+                tx.wake(run);
                 Ok::<_, Failure>(())
             })
             .await
@@ -211,58 +210,57 @@ impl RunContext {
         let engine = &self.shared.engine;
         let new = engine.prepare(start).await.map_err(refused)?;
         let child = new.run.id;
-        let done = engine.transact(|tx| {
-            if tx
-                .core
-                .runs
-                .get(&run)
-                .is_some_and(|active| !matches!(active.run.state, RunState::Running { .. }))
-            {
-                return Err(StartError::Refused(one_wait_at_a_time()));
-            }
+        let mut new = Some(new);
+        let mut begin = |tx: &mut Tx<'_>| {
+            let Some(new) = tx.can_wait(run).then(|| new.take()).flatten() else { return Ok(false) };
             tx.accept(new)?;
             let mut step = tx.begin_step(run, name, StepKind::Child, json!({ "run": child }));
             if let Some(ended) = tx.core.runs.get(&child).filter(|active| active.run.state.is_ended()) {
                 let outcome = child_outcome(&ended.run, None);
                 step.finish(tx.now, StepState::Succeeded, Some(outcome), None);
                 tx.put_step(run, step);
-                return Ok(());
+                return Ok(true);
             }
             tx.put_step(run, step);
             tx.event(Some(run), "step.started", json!({ "step": name, "kind": "child", "child": child }));
             // A parent that is asked to end does not wait.
             let _ = tx.transition(run, RunEvent::Suspended(Wait::Child { run: child }));
-            Ok::<_, StartError>(())
-        });
-        done.await.map_err(refused)
+            Ok::<_, StartError>(true)
+        };
+        while !engine.transact(&mut begin).await.map_err(refused)? {
+            self.has_slot_or_waits().await;
+        }
+        Ok(())
     }
 
     /// Stores a wait and gives up the slot, in one batch.
     async fn suspend(&self, name: &str, kind: StepKind, request: Value, on: Wait) -> Result<(), Failure> {
         self.refuse_if_ending()?;
         let run = self.shared.run;
-        let done = self.shared.engine.transact(|tx| {
-            let running = tx.core.runs.get(&run).map(|active| active.run.state.clone());
-            match running {
-                Some(RunState::Running { ending: None }) => {}
-                Some(RunState::Running { ending: Some(ending) }) => return Err(canceled(&ending)),
-                _ => return Err(one_wait_at_a_time()),
+        let begin = |tx: &mut Tx<'_>| {
+            if let Some(ending) = tx.core.runs.get(&run).and_then(|active| ending(&active.run.state)) {
+                return Err(canceled(&ending));
+            }
+            if !tx.can_wait(run) {
+                return Ok(false);
             }
             let step = tx.begin_step(run, name, kind, request.clone());
             tx.put_step(run, step);
             tx.event(Some(run), "step.started", json!({ "step": name, "kind": kind.word() }));
             if kind == StepKind::Approval
-                && let Ok(approval) = serde_json::from_value::<Approval>(request)
+                && let Ok(approval) = serde_json::from_value::<Approval>(request.clone())
             {
                 let data = json!({ "approval": approval.id, "prompt": approval.prompt, "expires_at": approval.expires_at });
                 tx.event(Some(run), "approval.requested", data);
                 tx.core.approvals.insert(approval.id, approval);
             }
-            let _ = tx.transition(run, RunEvent::Suspended(on));
-            Ok(())
-        });
-        done.await?;
-        // Not before the new state is seen: what follows watches for the end of it.
+            let _ = tx.transition(run, RunEvent::Suspended(on.clone()));
+            Ok::<_, Failure>(true)
+        };
+        // Resolves when the new state is seen: what follows watches for the end of it.
+        while !self.shared.engine.transact(&begin).await? {
+            self.has_slot_or_waits().await;
+        }
         Ok(())
     }
 
@@ -274,14 +272,7 @@ impl RunContext {
             let now = tx.now;
             let state = if value.is_some() { StepState::Succeeded } else { StepState::Canceled };
             tx.change_step(run, name, |step| step.finish(now, state, value, canceled));
-            if tx
-                .core
-                .runs
-                .get(&run)
-                .is_some_and(|active| matches!(active.run.state, RunState::Waiting { .. }))
-            {
-                let _ = tx.transition(run, RunEvent::Woken);
-            }
+            tx.wake(run);
             Ok::<_, Failure>(())
         });
         done.await?;
@@ -306,6 +297,12 @@ impl RunContext {
         Ok(())
     }
 
+    /// Resolves when the run may begin to wait: not while it has been woken from other waits and has no slot yet.
+    async fn has_slot_or_waits(&self) {
+        let mut seen = self.shared.seen.clone();
+        let _ = seen.wait_for(|seen| !matches!(seen.state, RunState::Queued { .. })).await;
+    }
+
     async fn no_longer_waiting(&self) {
         // The state in which it waits may not be visible yet; a step with an outcome is enough.
         let mut seen = self.shared.seen.clone();
@@ -317,14 +314,10 @@ impl RunContext {
             .await;
     }
 
-    /// Whether the newest step is still without an outcome.
+    /// Whether something that the run waits for is still without an outcome.
     fn waits(&self) -> bool {
         let core = self.shared.engine.core();
-        let Some(active) = core.runs.get(&self.shared.run) else { return false };
-        active.steps.iter().any(|stored| {
-            let waits = matches!(stored.step.kind, StepKind::Approval | StepKind::Child | StepKind::Sleep);
-            waits && !stored.step.archived && stored.step.state == StepState::Running
-        })
+        core.runs.get(&self.shared.run).is_some_and(|active| active.open_waits().next().is_some())
     }
 
     /// The value that somebody else has given to a step that waits.
@@ -349,15 +342,34 @@ fn decision(approval: Approval) -> Result<Decision, Failure> {
     approval.decision.ok_or_else(|| Failure::internal("the approval has an outcome and no decision"))
 }
 
-fn one_wait_at_a_time() -> Failure {
-    Failure::new(FailureKind::Invalid, "a run can wait for one thing at a time")
-}
-
 fn refused(error: StartError) -> Failure {
     match error {
         StartError::Refused(failure) => failure,
         other => Failure::new(FailureKind::Invalid, other.to_string()),
     }
+}
+
+impl Active {
+    /// The steps in which the run waits for something that has not come yet.
+    fn open_waits(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().map(|stored| &stored.step).filter(|step| {
+            let waits = matches!(step.kind, StepKind::Approval | StepKind::Child | StepKind::Sleep);
+            waits && !step.archived && step.state == StepState::Running
+        })
+    }
+}
+
+/// What a step that waits, waits for.
+fn wait_of(step: &Step) -> Option<Wait> {
+    let request = step.request.clone()?;
+    Some(match step.kind {
+        StepKind::Sleep => Wait::Time { until: serde_json::from_value(request).ok()? },
+        StepKind::Approval => {
+            Wait::Approval { approval: serde_json::from_value(request["id"].clone()).ok()? }
+        }
+        StepKind::Child => Wait::Child { run: serde_json::from_value(request["run"].clone()).ok()? },
+        _ => return None,
+    })
 }
 
 impl Stored {
@@ -368,7 +380,29 @@ impl Stored {
     }
 }
 
-impl crate::core::Tx<'_> {
+impl Tx<'_> {
+    /// Whether the run is in a state in which it can begin to wait: at work, or waiting for something else.
+    fn can_wait(&self, run: RunId) -> bool {
+        let state = self.core.runs.get(&run).map(|active| &active.run.state);
+        matches!(state, Some(RunState::Running { .. } | RunState::Waiting { .. }))
+    }
+
+    /// Something that the run waited for has come. It goes on when nothing else is open: until then it needs no
+    /// slot, and if it took one, a child that it waits for might never get its own.
+    pub(crate) fn wake(&mut self, run: RunId) {
+        let Some(active) = self.core.runs.get(&run) else { return };
+        let RunState::Waiting { on } = &active.run.state else { return };
+        let open: Vec<Wait> = active.open_waits().filter_map(wait_of).collect();
+        match open.first() {
+            None => drop(self.transition(run, RunEvent::Woken)),
+            Some(_) if open.contains(on) => {}
+            Some(next) => {
+                let next = next.clone();
+                let _ = self.transition(run, RunEvent::Suspended(next));
+            }
+        }
+    }
+
     /// A step that begins now: anew, or once more if it is known.
     pub(crate) fn begin_step(&mut self, run: RunId, name: &str, kind: StepKind, request: Value) -> Stored {
         let active = self.core.runs.get_mut(&run);

@@ -6,7 +6,7 @@ use super::Stored;
 use super::tx::Tx;
 use crate::approval::waiting_approvals;
 use crate::run::tables::{PackedRow, Payload, Starts, Steps};
-use crate::run::{Origin, Run, RunEvent, RunId, RunState, StepKind, StepState, Wait};
+use crate::run::{Origin, Run, RunId, StepKind, StepState};
 
 impl Tx<'_> {
     /// The run has ended: one value remains of it.
@@ -54,8 +54,6 @@ impl Tx<'_> {
     pub(super) fn answer_parent(&mut self, child: &Run, output: Option<&Value>) {
         let Origin::Parent { run: parent, step } = &child.origin else { return };
         let Some(active) = self.core.runs.get_mut(parent) else { return };
-        let waits =
-            matches!(&active.run.state, RunState::Waiting { on: Wait::Child { run } } if *run == child.id);
         let waiting = |stored: &&mut Stored| {
             let step = &stored.step;
             !step.archived && step.kind == StepKind::Child && step.state == StepState::Running
@@ -68,9 +66,7 @@ impl Tx<'_> {
             // A parent that does not wait at the moment is to look at it as well.
             self.dirty.insert(*parent);
         }
-        if waits {
-            let _ = self.transition(*parent, RunEvent::Woken);
-        }
+        self.wake(*parent);
     }
 
     pub(super) fn start_hooks(&mut self, ended: &Run) {

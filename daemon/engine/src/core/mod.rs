@@ -34,6 +34,8 @@ pub(crate) use tx::Tx;
 /// Everything that is active.
 pub(crate) struct Core {
     pub(crate) runs: HashMap<RunId, Active>,
+    /// Runs that were active and cannot be read back, as they are shown.
+    pub(crate) unreadable: HashMap<RunId, Run>,
     /// Runs that wait for a slot and their leases, in the order in which they get them.
     pub(crate) queue: BTreeSet<(Reverse<i32>, RunId)>,
     pub(crate) leases: HashMap<LeaseKey, Lease>,
@@ -136,6 +138,7 @@ impl Core {
     pub(crate) fn new(settings: Arc<Settings>) -> Self {
         Self {
             runs: HashMap::new(),
+            unreadable: HashMap::new(),
             queue: BTreeSet::new(),
             leases: HashMap::new(),
             followers: HashMap::new(),
@@ -199,9 +202,10 @@ impl Core {
         self.running.values().sum()
     }
 
-    /// How many active runs are in a state.
+    /// How many active runs are in a state, as far as that is durable: who sees that nothing is under way must
+    /// find the ends of all runs in the events.
     pub(crate) fn count(&self, status: Status) -> usize {
-        self.runs.values().filter(|active| active.run.state.status() == status).count()
+        self.runs.values().filter(|active| active.seen.borrow().state.status() == status).count()
     }
 
     /// The run and the runs that it comes from: a child may use what its parent holds.

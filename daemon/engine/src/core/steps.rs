@@ -13,6 +13,10 @@ use crate::run::{RunId, Step, StepKind, StepState};
 impl Tx<'_> {
     /// Takes up the last unsuccessful step again, and with it all that was lost or stopped
     /// together with it. Their launches stay as they are stored.
+    ///
+    /// What began after that step had failed followed from the failure (a clean-up, say) and leaves the replay: it
+    /// is done anew, or not at all. Unless some of it was lost or stopped itself: then the workflow had gone on from
+    /// the failure, which stays, and goes on from there.
     pub(super) fn clear_last_failure(&mut self, id: RunId) {
         let Some(active) = self.core.runs.get_mut(&id) else { return };
         active.run.finished_at = None;
@@ -20,11 +24,31 @@ impl Tx<'_> {
         active.run.signal = None;
         let live = |stored: &Stored| !stored.step.archived;
         let last_failed = active.steps.iter().rposition(|s| live(s) && s.step.state == StepState::Failed);
+        let failed_at = last_failed.and_then(|place| active.steps[place].step.attempts.last()?.finished_at);
+        let follows = |place: usize, stored: &Stored| {
+            let begun_at = stored.step.attempts.first().map(|attempt| attempt.started_at);
+            last_failed.is_some_and(|failed| place > failed) && begun_at >= failed_at
+        };
+        let steps = || active.steps.iter().enumerate().filter(|(_, stored)| live(stored));
+        let went_on = steps().any(|(place, stored)| stored.is_lost() && follows(place, stored));
+        let last_failed = last_failed.filter(|_| !went_on);
+        let followed: Vec<bool> = active
+            .steps
+            .iter()
+            .enumerate()
+            .map(|(place, stored)| {
+                last_failed.is_some() && live(stored) && !stored.is_background() && follows(place, stored)
+            })
+            .collect();
+        let mut files = Vec::new();
         for (place, stored) in active.steps.iter_mut().enumerate() {
-            let lost = matches!(stored.step.state, StepState::Canceled | StepState::Interrupted);
-            let background =
-                stored.step.kind == StepKind::Background && stored.step.state != StepState::Running;
-            if stored.step.archived || !(lost || background || Some(place) == last_failed) {
+            if followed[place] {
+                files.extend(stored.archive());
+                self.batch.put::<Steps>(&(id.0, u64::from(stored.step.ordinal)), &stored.row);
+                continue;
+            }
+            let background = stored.is_background() && stored.step.state != StepState::Running;
+            if stored.step.archived || !(stored.is_lost() || background || Some(place) == last_failed) {
                 continue;
             }
             stored.step.state = StepState::Running;
@@ -35,6 +59,7 @@ impl Tx<'_> {
             stored.row.refresh(&stored.step);
             self.batch.put::<Steps>(&(id.0, u64::from(stored.step.ordinal)), &stored.row);
         }
+        self.remove_values(files);
     }
 
     /// Removes files that no row names once the batch is on disk.
@@ -97,6 +122,15 @@ impl Tx<'_> {
 }
 
 impl Stored {
+    /// Whether it came to no end of its own.
+    fn is_lost(&self) -> bool {
+        matches!(self.step.state, StepState::Canceled | StepState::Interrupted)
+    }
+
+    fn is_background(&self) -> bool {
+        self.step.kind == StepKind::Background
+    }
+
     /// Gives a step its outcome. Only for small values: see [`Stored`].
     pub(crate) fn finish(
         &mut self,

@@ -24,7 +24,7 @@ pub(crate) struct Tx<'a> {
     pub(crate) now: Timestamp,
     pub(crate) batch: Batch,
     pub(super) after: Vec<After>,
-    pub(super) store: &'a Store,
+    pub(crate) store: &'a Store,
     pub(super) files: &'a RunFiles,
     pub(super) hooks: &'a Hooks,
     pub(super) events: Vec<Arc<Event>>,

@@ -308,7 +308,10 @@ pub(crate) fn step(
         (S::Queued { until: Turn::After }, RunEvent::PredecessorFailed(failure)) => {
             finish(S::Canceled { failure })
         }
-        (S::Running { ending: None }, RunEvent::Suspended(on)) => Ok((S::Waiting { on }, vec![])),
+        // A run can wait for several things at once: the state names one of them.
+        (S::Running { ending: None } | S::Waiting { .. }, RunEvent::Suspended(on)) => {
+            Ok((S::Waiting { on }, vec![]))
+        }
 
         // Being asked to end: nothing to unwind, something to unwind, or already at it.
         (S::Queued { .. }, RunEvent::EndRequested(ending)) if !begun => {

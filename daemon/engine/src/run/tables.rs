@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::{Attempt, LeaseKey, Origin, Run, RunId, Start, Step, StepKind, StepState, Usage};
+use super::{Attempt, LeaseKey, Origin, Run, RunId, RunState, Start, Step, StepKind, StepState, Usage};
 use crate::store::{StoreError, Table};
 
 macro_rules! table {
@@ -340,12 +340,18 @@ impl RunRow {
         } else {
             Origin::Client
         };
-        Ok(Run {
+        let state = from_json(run, "state", &self.state_json)?;
+        Ok(self.read_as(run, state, origin))
+    }
+
+    /// The record, with what else is known of its state and its origin.
+    pub(crate) fn read_as(&self, run: RunId, state: RunState, origin: Origin) -> Run {
+        Run {
             id: run,
             kind: self.kind.clone(),
             name: self.name.clone(),
             labels: self.labels.clone(),
-            state: from_json(run, "state", &self.state_json)?,
+            state,
             priority: self.priority,
             created_at: time(self.created_at),
             started_at: self.started_at.map(time),
@@ -363,7 +369,7 @@ impl RunRow {
             steps_dropped: self.steps_dropped,
             leases: self.leases.iter().cloned().map(LeaseKey).collect(),
             output: None,
-        })
+        }
     }
 }
 

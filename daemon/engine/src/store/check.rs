@@ -4,17 +4,21 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Bound;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use uuid::Uuid;
 
-use super::database::{Database, Identity};
+use super::database::{Database, Identity, RawRow};
 use super::error::StoreError;
 use super::hex::hex;
 use super::open::{self, Invariants, Options};
 use super::reader::Reader;
 use super::table::{META_PREFIX, Table, TableInfo, Tables, encode_key};
 use super::watermark::{self, Found};
+
+/// How many rows a reader takes for itself at a time.
+const TAKEN_AT_ONCE: usize = 64;
 
 /// Something that should not be so.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,32 +116,121 @@ pub(super) fn full(
 }
 
 /// Reads every row and counts them by table.
+///
+/// Two threads read, one from each end, until they meet: most of the time goes into decoding pages, and a daemon
+/// that was killed is waited for.
 fn every_row(
     database: &Database,
     tables: Tables,
     findings: &mut Vec<Finding>,
 ) -> BTreeMap<&'static str, u64> {
-    let mut counts = BTreeMap::new();
-    for row in database.scan((Bound::Excluded(vec![META_PREFIX, u8::MAX]), Bound::Unbounded)) {
-        let (key, value) = match row {
-            Ok(row) => row,
-            Err(error) => {
-                findings.push(Finding::new(format!("reading all rows ended early: {error}")));
-                break;
+    let rows = || database.scan((Bound::Excluded(vec![META_PREFIX, u8::MAX]), Bound::Unbounded));
+    let meeting = Meeting::default();
+    let (front, back) = thread::scope(|scope| {
+        let back = scope.spawn(|| Part::read(rows().rev(), tables, |keys| meeting.take_from_back(keys)));
+        let front = Part::read(rows(), tables, |keys| meeting.take_from_front(keys));
+        // Without the second thread's word nothing is known of its rows.
+        (front, back.join().unwrap_or_else(|_| Part::unread()))
+    });
+    findings.extend(front.findings);
+    findings.extend(back.findings.into_iter().rev());
+    let mut counts = front.counts;
+    for (table, count) in back.counts {
+        *counts.entry(table).or_insert(0) += count;
+    }
+    counts
+}
+
+/// Where two readers of the same rows stand, so that each row is taken by exactly one of them.
+#[derive(Default)]
+struct Meeting {
+    taken: Mutex<Taken>,
+}
+
+/// The newest key that each reader took.
+#[derive(Default)]
+struct Taken {
+    front: Option<sled::IVec>,
+    back: Option<sled::IVec>,
+}
+
+impl Meeting {
+    /// How many of these rows belong to the reader that comes from the front; not all: they have met.
+    fn take_from_front(&self, rows: &[RawRow]) -> usize {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let Taken { front, back } = &mut *taken;
+        let free = rows.partition_point(|(key, _)| back.as_ref().is_none_or(|back| key < back));
+        if let Some((key, _)) = rows[..free].last() {
+            *front = Some(key.clone());
+        }
+        free
+    }
+
+    /// How many of these rows belong to the reader that comes from the back; not all: they have met.
+    fn take_from_back(&self, rows: &[RawRow]) -> usize {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let Taken { front, back } = &mut *taken;
+        let free = rows.partition_point(|(key, _)| front.as_ref().is_none_or(|front| key > front));
+        if let Some((key, _)) = rows[..free].last() {
+            *back = Some(key.clone());
+        }
+        free
+    }
+}
+
+/// What one reader saw, in the order in which it read.
+#[derive(Default)]
+struct Part {
+    counts: BTreeMap<&'static str, u64>,
+    findings: Vec<Finding>,
+}
+
+impl Part {
+    /// Checks rows for as long as they are for this reader to `take`.
+    fn read(
+        mut rows: impl Iterator<Item = Result<RawRow, StoreError>>,
+        tables: Tables,
+        take: impl Fn(&[RawRow]) -> usize,
+    ) -> Self {
+        let mut part = Self::default();
+        let mut gathered = Vec::with_capacity(TAKEN_AT_ONCE);
+        loop {
+            let mut end = None;
+            gathered.clear();
+            for row in rows.by_ref().take(TAKEN_AT_ONCE) {
+                match row {
+                    Ok(row) => gathered.push(row),
+                    Err(error) => end = Some(error),
+                }
             }
-        };
+            let ours = take(&gathered);
+            gathered[..ours].iter().for_each(|(key, value)| part.check(tables, key, value));
+            if let Some(error) = end {
+                part.findings.push(Finding::new(format!("reading all rows ended early: {error}")));
+            } else if ours == TAKEN_AT_ONCE {
+                continue;
+            }
+            return part;
+        }
+    }
+
+    /// The part of a reader that did not come to its end.
+    fn unread() -> Self {
+        Self { findings: vec![Finding::new("reading all rows ended early: a panic")], ..Self::default() }
+    }
+
+    fn check(&mut self, tables: Tables, key: &[u8], value: &[u8]) {
         let problem = match tables.by_prefix(key[0]) {
             Some(table) => {
-                *counts.entry(table.name).or_insert(0) += 1;
-                (table.check)(&key, &value).err().map(|problem| problem.to_string())
+                *self.counts.entry(table.name).or_insert(0) += 1;
+                (table.check)(key, value).err().map(|problem| problem.to_string())
             }
             None => {
                 Some("no table with this prefix is known; a newer program may have written it".to_owned())
             }
         };
         if let Some(problem) = problem {
-            findings.push(Finding { row: Some((tables.name_of(key[0]), hex(&key))), problem });
+            self.findings.push(Finding { row: Some((tables.name_of(key[0]), hex(key))), problem });
         }
     }
-    counts
 }

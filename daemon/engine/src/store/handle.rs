@@ -220,11 +220,13 @@ impl Store {
         }
     }
 
+    /// Why nothing can be written any more, if a write has failed.
+    pub fn problem(&self) -> Option<StoreError> {
+        self.inner.failure.get().map(|cause| StoreError::ReadOnly(Arc::clone(cause)))
+    }
+
     fn require_writable(&self) -> Result<(), StoreError> {
-        match self.inner.failure.get() {
-            Some(cause) => Err(StoreError::ReadOnly(Arc::clone(cause))),
-            None => Ok(()),
-        }
+        self.problem().map_or(Ok(()), Err)
     }
 }
 

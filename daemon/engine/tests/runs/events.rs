@@ -39,6 +39,23 @@ fn chatty(lab: &mut Lab, events: u64) {
 }
 
 #[test]
+fn when_nothing_is_under_way_the_events_tell_of_every_end() {
+    let mut lab = Lab::new();
+    chatty(&mut lab, 1);
+    lab.open();
+    let engine = lab.engine();
+    for _ in 0..100 {
+        let run = lab.start(Value::Null);
+        while engine.counts() != [0, 0, 0] {
+            std::thread::yield_now();
+        }
+        let told =
+            history(&lab, 1).into_iter().any(|event| event.kind == "run.finished" && event.run == Some(run));
+        assert!(told, "run {run} is over, and no event tells of it");
+    }
+}
+
+#[test]
 fn history_and_then_what_happens_live_come_without_gap_or_repeat() {
     let mut lab = Lab::new();
     chatty(&mut lab, 50);

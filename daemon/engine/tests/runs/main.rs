@@ -15,4 +15,5 @@ mod replay;
 mod requests;
 mod retries;
 mod slots;
+mod unreadable;
 mod waits;

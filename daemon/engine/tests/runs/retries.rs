@@ -134,6 +134,64 @@ fn resume_clears_the_last_failed_step_only() {
 }
 
 #[test]
+fn what_followed_from_a_failure_is_not_replayed_when_that_is_resumed() {
+    let mut lab = Lab::new();
+    let calls: Arc<[AtomicUsize; 2]> = Arc::default();
+    let counted = Arc::clone(&calls);
+    lab.play(move |run, _| {
+        let calls = Arc::clone(&counted);
+        async move {
+            let done = async {
+                if calls[0].fetch_add(1, Ordering::SeqCst) == 0 { Err(failed("once")) } else { Ok(()) }
+            };
+            let Err(failure) = run.step("work", done).await else { return Ok(Value::Null) };
+            run.step("clean up", async {
+                calls[1].fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            })
+            .await?;
+            Err(failure)
+        }
+    });
+    lab.open();
+    let run = lab.start(Value::Null);
+    lab.ends(run, "failed");
+    lab.block(lab.engine().resume(run)).unwrap();
+    lab.ends(run, "succeeded");
+    assert_eq!(calls.each_ref().map(|count| count.load(Ordering::SeqCst)), [2, 1]);
+}
+
+#[test]
+fn a_failure_that_the_workflow_went_on_from_stays_when_what_came_after_it_is_resumed() {
+    let mut lab = Lab::new();
+    let calls: Arc<AtomicUsize> = Arc::default();
+    let counted = Arc::clone(&calls);
+    lab.play(move |run, _| {
+        let calls = Arc::clone(&counted);
+        async move {
+            let first = async {
+                // A second call would succeed, and the workflow would not come to the sleep.
+                if calls.fetch_add(1, Ordering::SeqCst) == 0 { Err(failed("never mind")) } else { Ok(()) }
+            };
+            if run.step("first", first).await.is_err() {
+                run.sleep_until("pause", "2999-01-01T00:00:00Z".parse().unwrap()).await?;
+            }
+            Ok(Value::Null)
+        }
+    });
+    lab.open();
+    let run = lab.start(Value::Null);
+    lab.reaches(run, "waiting");
+    lab.block(lab.engine().cancel(run, "not now")).unwrap();
+    lab.ends(run, "canceled");
+    lab.block(lab.engine().resume(run)).unwrap();
+    lab.reaches(run, "waiting");
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+    lab.block(lab.engine().tell(run, "enough")).unwrap();
+    lab.ends(run, "succeeded");
+}
+
+#[test]
 fn a_canceled_run_can_be_resumed_after_a_restart() {
     let mut lab = Lab::new();
     let root = lab.path("");

@@ -109,25 +109,6 @@ fn a_parent_gives_its_slot_to_its_child() {
 }
 
 #[test]
-fn two_waits_at_once_are_refused_rather_than_waited_for() {
-    let mut lab = Lab::new();
-    let options = lab.options();
-    lab.play(move |run, _| {
-        let options = options.clone();
-        async move {
-            let one = run.child("one", "side", Value::Null, options.clone());
-            let other = run.child("other", "side", Value::Null, options);
-            let (one, other) = tokio::join!(one, other);
-            one?;
-            other.map(|_| Value::Null)
-        }
-    });
-    lab.open();
-    let failure = lab.fails(lab.start(Value::Null), &engine::FailureKind::Invalid);
-    assert!(failure.message.contains("one thing at a time"), "{failure}");
-}
-
-#[test]
 fn more_slots_take_effect_at_once() {
     let mut lab = Lab::new();
     lab.settings.slots = 1;

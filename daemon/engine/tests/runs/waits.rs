@@ -1,13 +1,13 @@
-//! Waits for a time.
+//! Waits: for a time, and for several things at once.
 
 use std::sync::Arc;
 
-use engine::Slept;
 use engine::clock::FakeClock;
+use engine::{RunId, Slept, StartOptions};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::lab::Lab;
+use super::lab::{Lab, wait_for};
 
 fn sleeper(lab: &mut Lab) {
     lab.play(|run, _| async move {
@@ -94,4 +94,70 @@ fn a_sleep_that_its_workflow_gives_up_does_not_keep_the_run() {
     lab.open();
     let run = lab.start(Value::Null);
     lab.ends(run, "succeeded");
+}
+
+#[test]
+fn several_children_at_once_are_waited_for_together_and_leave_the_only_slot_to_each_other() {
+    let mut lab = Lab::new();
+    lab.settings.slots = 1;
+    lab.play(|run, _| async move {
+        let options = StartOptions::default;
+        let (one, other, slept) = tokio::join!(
+            run.child("one", "side", json!(1), options()),
+            run.child("other", "side", json!(2), options()),
+            run.sleep_until("nap", Timestamp::now()),
+        );
+        assert_eq!(slept?, Slept::Through);
+        Ok(json!([one?.output, other?.output]))
+    });
+    lab.side(|run, spec| async move {
+        run.step("work", async { Ok(()) }).await?;
+        Ok(spec)
+    });
+    lab.open();
+    let run = lab.start(Value::Null);
+    lab.ends(run, "succeeded");
+    assert_eq!(lab.detail(run).run.output, Some(json!([1, 2])));
+}
+
+#[test]
+fn several_waits_are_taken_up_by_the_next_daemon_and_end_with_a_cancel() {
+    let mut lab = Lab::new();
+    let never: Timestamp = "2999-01-01T00:00:00Z".parse().unwrap();
+    lab.play(move |run, _| async move {
+        let options = StartOptions::default();
+        let (child, slept) =
+            tokio::join!(run.child("child", "side", Value::Null, options), run.sleep_until("nap", never));
+        slept?;
+        Ok(json!(child?.state))
+    });
+    lab.side(move |run, _| async move {
+        run.sleep_until("nap", never).await?;
+        Ok(Value::Null)
+    });
+    lab.open();
+    let (told, canceled) = (lab.start(Value::Null), lab.start(Value::Null));
+    let child_of = |lab: &Lab, run| {
+        let steps = lab.detail(run).steps;
+        let found = steps.iter().find(|step| step.name == "child").and_then(|step| step.request.clone());
+        found.and_then(|request| serde_json::from_value::<RunId>(request["run"].clone()).ok())
+    };
+    for run in [told, canceled] {
+        wait_for(|| lab.detail(run).steps.len() == 2 && child_of(&lab, run).is_some());
+        lab.reaches(run, "waiting");
+    }
+    lab.kill();
+    lab.open();
+    let child = child_of(&lab, told).unwrap();
+    lab.reaches(child, "waiting");
+    lab.block(lab.engine().tell(told, "go")).unwrap();
+    lab.reaches(told, "waiting");
+    lab.block(lab.engine().tell(child, "go")).unwrap();
+    lab.ends(told, "succeeded");
+    assert_eq!(lab.detail(told).run.output, Some(json!("succeeded")));
+
+    let child = child_of(&lab, canceled).unwrap();
+    lab.block(lab.engine().cancel(canceled, "enough")).unwrap();
+    lab.ends(canceled, "canceled");
+    lab.ends(child, "canceled");
 }

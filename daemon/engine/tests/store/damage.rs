@@ -225,3 +225,25 @@ async fn verify_counts_the_rows_of_a_sound_store_and_leaves_it_as_it_is() {
     let error = verify(directory.path(), TABLES, &options()).unwrap_err();
     assert!(matches!(error, StoreError::Locked { .. }), "an open store is not verified behind its back");
 }
+
+#[tokio::test]
+async fn every_row_is_checked_and_counted_once_however_many_there_are() {
+    for number in [0, 1, 63, 64, 65, 127, 128, 129, 700] {
+        let directory = tempdir().unwrap();
+        let store = open(directory.path());
+        let mut batch = Batch::new();
+        for key in 0..number {
+            batch.put::<Numbered>(&key, &Note::new("a row"));
+        }
+        store.write(batch).await.unwrap();
+        drop(store);
+        let report = verify(directory.path(), TABLES, &options()).unwrap();
+        assert_eq!(report.findings, []);
+        assert_eq!(report.rows.values().sum::<u64>(), number);
+        let unknown: &[TableInfo] = &[];
+        let report = verify(directory.path(), unknown, &options()).unwrap();
+        let rows: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
+        assert_eq!(rows.len() as u64, number);
+        assert!(rows.is_sorted(), "findings come in the order of the rows");
+    }
+}

@@ -1,10 +1,11 @@
 //! Derivation and rules of one session: fed records, it gives rows and signals.
 
 use serde::{Deserialize, Serialize};
+use trace::derive::{Derive as _, Deriver, Sink};
 use trace::session::{Format, Row, Rows, Session};
-use trace::{Record, SessionId};
+use trace::{Fact, Record, SessionId};
 
-use crate::signal::{Signal, SignalId};
+use crate::rules::{Change, RuleSetV1};
 
 /// Which meaning stored states have. To be raised whenever derivation or rules change what they keep or give:
 /// every session is then read anew.
@@ -16,52 +17,63 @@ pub(crate) struct Yield {
     /// Rows that are new or have changed.
     pub(crate) rows: Rows,
     /// What became known of signals, in order.
-    pub(crate) found: Vec<Found>,
-}
-
-/// What became known of a signal.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Found {
-    /// It is there, or has changed.
-    Raised(Signal),
-    /// It is disproved.
-    Withdrawn(SignalId),
+    pub(crate) found: Vec<Change>,
 }
 
 /// A session's derivation and rules, with all that they know.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Pipeline {
-    session: Session,
+    deriver: Deriver,
+    rules: RuleSetV1,
+}
+
+/// Hands facts on to the rules.
+struct Joint<'a> {
+    rules: &'a mut RuleSetV1,
+    out: &'a mut Yield,
+}
+
+impl Sink for Joint<'_> {
+    fn row(&mut self, row: Row) {
+        self.out.rows.put(row);
+    }
+
+    fn fact(&mut self, fact: &Fact<'_>) {
+        self.rules.feed(fact, &mut self.out.found);
+    }
 }
 
 impl Pipeline {
     pub(crate) fn new(id: SessionId, format: Format) -> Self {
-        todo!("{id} {format:?}")
+        Self { rules: RuleSetV1::new(id.clone()), deriver: Deriver::new(id, format) }
     }
 
+    /// Takes up what [`Pipeline::state`] gave.
     pub(crate) fn restore(state: &[u8]) -> Option<Self> {
         serde_json::from_slice(state).ok()
     }
 
+    /// All that it knows.
     pub(crate) fn state(&self) -> Vec<u8> {
+        // Maps with keys that are no texts would be the only failure; the test of the round trip has none.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
     pub(crate) fn feed(&mut self, record: &Record<'_>, out: &mut Yield) {
-        let _ = (record, &out.rows as *const Rows);
+        self.deriver.feed(record, &mut Joint { rules: &mut self.rules, out });
     }
 
     /// Gives rows that are not finished.
     pub(crate) fn flush(&mut self, out: &mut Yield) {
-        let _ = &out.rows;
+        self.deriver.flush(&mut Joint { rules: &mut self.rules, out });
     }
 
+    /// Asks the rules about the whole session.
     pub(crate) fn settle(&mut self, out: &mut Yield) {
-        let _ = Row::Turn;
-        let _ = &out.found;
+        self.deriver.settle(&mut Joint { rules: &mut self.rules, out });
     }
 
     pub(crate) fn session(&self) -> Session {
-        self.session.clone()
+        self.deriver.session()
     }
 }

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering as Memory};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::thread;
@@ -14,9 +14,11 @@ use engine::{Engine, NewEvent};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use trace::SessionId;
 use trace::source::{Catalog, SessionSource};
+use trace::tail::RootState;
+use trace::{Hint, Hints, SessionId, Tail};
 
 use super::board::{Board, Outcome, Tracker};
 use super::files;
@@ -56,8 +58,8 @@ pub(crate) struct Service {
     waiting_alarms: std::sync::Mutex<Option<mpsc::UnboundedReceiver<(Timestamp, SessionId)>>>,
     failure: OnceLock<String>,
     failed: Notify,
-    /// To be looked over at once.
-    look: Notify,
+    homes_changed: Notify,
+    tail: std::sync::Mutex<Option<Tail>>,
     ended: CancellationToken,
 }
 
@@ -119,7 +121,8 @@ impl Service {
             waiting_alarms: std::sync::Mutex::new(Some(waiting_alarms)),
             failure: OnceLock::new(),
             failed: Notify::new(),
-            look: Notify::new(),
+            homes_changed: Notify::new(),
+            tail: std::sync::Mutex::default(),
             ended: CancellationToken::new(),
         }))
     }
@@ -143,30 +146,32 @@ impl Service {
             return Err(InsightError::Closed);
         };
         self.queue.open();
+        // Whoever drops this future stops everything at once, as a kill would; nothing is lost by it.
+        let _halt = Halt(Arc::clone(self));
         let threads: Vec<_> = (0..self.settings().threads.max(1))
             .map(|number| {
                 let service = Arc::clone(self);
                 thread::Builder::new().name(format!("traces-{number}")).spawn(move || service.work())
             })
             .collect();
-        let ending = CancellationToken::new();
-        let storing = tokio::spawn(Arc::clone(self).store(parts, ending.clone()));
-        let timing = tokio::spawn(Arc::clone(self).watch_the_clock(alarms, stop.clone()));
-        let looking = tokio::spawn(Arc::clone(self).look_over(stop.clone()));
+        let (stop, ending) = (stop.child_token(), CancellationToken::new());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Arc::clone(self).store(parts, ending.clone()));
+        tasks.spawn(Arc::clone(self).watch_the_clock(alarms, stop.clone()));
+        tasks.spawn(Arc::clone(self).follow(stop.clone()));
         tokio::select! {
             () = stop.cancelled() => {}
             () = self.failed.notified() => {}
         }
+        stop.cancel();
         self.queue.close();
         let joined = tokio::task::spawn_blocking(move || {
             threads.into_iter().flatten().for_each(|thread| drop(thread.join()));
         });
         let _ = joined.await;
+        // Only now is everything that was read on its way to the store.
         ending.cancel();
-        let _ = storing.await;
-        self.ended.cancel();
-        timing.abort();
-        looking.abort();
+        while tasks.join_next().await.is_some() {}
         match self.failure.get() {
             Some(problem) => {
                 tracing::error!(%problem, "traces are followed no longer");
@@ -176,34 +181,62 @@ impl Service {
         }
     }
 
-    /// Looks everything over, again and again.
-    async fn look_over(self: Arc<Self>, stop: CancellationToken) {
-        let service = Arc::clone(&self);
-        let _ = tokio::task::spawn_blocking(move || service.take_up()).await;
+    /// Follows the homes: what is written to is read.
+    async fn follow(self: Arc<Self>, stop: CancellationToken) {
         while !stop.is_cancelled() {
+            let catalog = self.catalog();
+            let settings =
+                trace::Settings { rescan_every: self.settings().poll_interval, ..trace::Settings::default() };
+            let hints = match Tail::start(Arc::clone(&catalog), settings) {
+                Ok((tail, hints)) => {
+                    *self.tail.lock().unwrap_or_else(PoisonError::into_inner) = Some(tail);
+                    hints
+                }
+                Err(error) => return self.fail(&format!("the homes cannot be followed: {error}")),
+            };
             let service = Arc::clone(&self);
-            let _ = tokio::task::spawn_blocking(move || service.scan(&service.catalog(), None)).await;
+            let taking = tokio::task::spawn_blocking(move || service.take_hints(&catalog, &hints));
             tokio::select! {
-                () = tokio::time::sleep(self.settings().poll_interval) => {}
-                () = self.look.notified() => {}
                 () = stop.cancelled() => {}
+                () = self.homes_changed.notified() => {}
+            }
+            // Its threads are waited for, and then there are no more hints.
+            let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let _ = tokio::task::spawn_blocking(move || drop(tail)).await;
+            let _ = taking.await;
+        }
+    }
+
+    /// Passes on what the tail says.
+    fn take_hints(&self, catalog: &Arc<Catalog>, hints: &Hints) {
+        let mut first = true;
+        while let Some(hint) = hints.recv() {
+            match hint {
+                // The first look tells of every file: most have been read before.
+                Hint::Session(id) if first => self.compare_twice(catalog, &id),
+                Hint::Session(id) => {
+                    self.board.ask(&self.queue, &id, catalog, Urgency::Now, None, None);
+                }
+                Hint::Rescan => {
+                    first = false;
+                    self.take_up(catalog);
+                }
+                Hint::Problem(problem) => tracing::warn!("{problem}"),
             }
         }
     }
 
-    /// The first look: what has changed or gone while nobody looked, and what has yet to settle. Homes that were
+    /// After the first look: what has gone while nobody looked, and what has yet to settle. Homes that were
     /// read once and are not watched are looked at only for the latter.
-    fn take_up(&self) {
-        let watched = self.catalog();
-        self.scan(&watched, None);
+    fn take_up(&self, watched: &Arc<Catalog>) {
         let elsewhere = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for catalog in std::iter::once(&watched).chain(&elsewhere) {
+        for catalog in std::iter::once(watched).chain(&elsewhere) {
             let sessions = self.board.of(catalog);
-            if !Arc::ptr_eq(catalog, &watched) {
+            if !Arc::ptr_eq(catalog, watched) {
                 if sessions.iter().all(|(_, settled, _)| *settled) {
                     continue;
                 }
-                self.scan(catalog, None);
+                self.scan(catalog);
             }
             let there: HashSet<_> = catalog.ids().into_iter().collect();
             let leaves = !matches!(self.settings().retention, Retention::Keep);
@@ -218,23 +251,28 @@ impl Service {
     }
 
     /// Looks at all files of a catalog's homes, and asks for the sessions that have changed.
-    pub(crate) fn scan(&self, catalog: &Arc<Catalog>, tracker: Option<&Arc<Tracker>>) {
+    fn scan(&self, catalog: &Arc<Catalog>) {
         catalog.scan(&mut |id| {
-            self.changed(catalog, id, Urgency::Backlog, tracker);
+            self.compare(catalog, id, None);
         });
     }
 
-    /// A session may have changed.
-    pub(crate) fn changed(
-        &self,
-        catalog: &Arc<Catalog>,
-        id: &SessionId,
-        urgency: Urgency,
-        tracker: Option<&Arc<Tracker>>,
-    ) {
+    /// Asks for a session that a look at everything found, or that was written to meanwhile.
+    fn compare_twice(&self, catalog: &Arc<Catalog>, id: &SessionId) {
+        if !self.compare(catalog, id, None)
+            && let Some(source) = catalog.look(id)
+        {
+            let read = Some(files::fingerprint_of_source(&source));
+            self.board.ask(&self.queue, id, catalog, Urgency::Now, read, None);
+        }
+    }
+
+    /// Asks for a session if its files, when they were scanned, were not as they were when they were read. Says
+    /// whether it did.
+    fn compare(&self, catalog: &Arc<Catalog>, id: &SessionId, tracker: Option<&Arc<Tracker>>) -> bool {
         let source = catalog.source(id);
         let read = source.as_ref().map(files::fingerprint_of_source);
-        let asked = self.board.ask(&self.queue, id, catalog, urgency, read, tracker);
+        let asked = self.board.ask(&self.queue, id, catalog, Urgency::Backlog, read, tracker);
         if asked && let Some(tracker) = tracker {
             let bytes = source.map_or(0, |source| source.bytes());
             tracker.update(|progress| {
@@ -242,6 +280,7 @@ impl Service {
                 progress.bytes_total += bytes;
             });
         }
+        asked
     }
 
     fn terms(&self, settings: &Settings) -> Terms {
@@ -462,9 +501,9 @@ impl Service {
     /// Looks everything of a catalog over, for somebody who waits until it is stored.
     pub(crate) fn look_now(&self, catalog: &Arc<Catalog>, tracker: &Arc<Tracker>) {
         // What changed is told once only, and others may be looking: so every session is compared.
-        self.scan(catalog, None);
+        self.scan(catalog);
         for id in catalog.ids() {
-            self.changed(catalog, &id, Urgency::Backlog, Some(tracker));
+            self.compare(catalog, &id, Some(tracker));
         }
         tracker.update(|progress| progress.complete = true);
     }
@@ -484,7 +523,7 @@ impl Service {
         if other {
             let catalog = Arc::new(Catalog::new(homes));
             *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = catalog;
-            self.look.notify_one();
+            self.homes_changed.notify_one();
         }
     }
 
@@ -492,13 +531,10 @@ impl Service {
         let numbers = self.board.numbers();
         let gauge = |gauge: &AtomicU64| gauge.load(Memory::Relaxed);
         let settings = self.settings();
-        let homes = settings.homes.iter().map(|path| HomeView {
-            path: path.clone(),
-            present: path.is_dir(),
-            notified: false,
-            watches: 0,
-            problem: None,
-        });
+        let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = tail.as_ref().map(Tail::status).unwrap_or_default();
+        drop(tail);
+        let homes = settings.homes.iter().map(|path| home(path, &status));
         InsightStats {
             sessions: numbers.sessions,
             open_sessions: numbers.open,
@@ -507,8 +543,8 @@ impl Service {
             records: totals.records,
             bytes: totals.bytes,
             findings: totals.findings,
-            last_scan: None,
-            last_scan_took: None,
+            last_scan: status.scan.as_ref().and_then(|scan| Timestamp::try_from(scan.at).ok()),
+            last_scan_took: status.scan.as_ref().map(|scan| scan.took),
             bytes_read: gauge(&self.gauges.bytes),
             records_read: gauge(&self.gauges.records),
             signals_raised: gauge(&self.gauges.raised),
@@ -534,6 +570,33 @@ impl Service {
         let _ = self.failure.set(problem.to_owned());
         self.queue.close();
         self.failed.notify_one();
+    }
+}
+
+/// Stops reading when it is dropped.
+struct Halt(Arc<Service>);
+
+impl Drop for Halt {
+    fn drop(&mut self) {
+        self.0.queue.close();
+        self.0.ended.cancel();
+        drop(self.0.tail.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// A home, as the tail sees it.
+fn home(path: &Path, status: &trace::tail::Status) -> HomeView {
+    let polled =
+        status.roots.iter().filter(|root| root.path.starts_with(path)).find_map(|root| match &root.state {
+            RootState::Polled(why) => Some(why.clone()),
+            RootState::Absent | RootState::Watched => None,
+        });
+    HomeView {
+        path: path.to_owned(),
+        present: path.is_dir(),
+        notified: polled.is_none(),
+        watches: status.watched as u64,
+        problem: polled,
     }
 }
 

@@ -15,7 +15,8 @@ use trace::source::{SessionSource, SourceFile};
 use trace::{Place, SessionId};
 
 use super::files::{self, Plan, Why};
-use super::pipeline::{Found, Pipeline, VERSION, Yield};
+use super::pipeline::{Pipeline, VERSION, Yield};
+use crate::rules;
 use crate::signal::{Signal, SignalId, SignalType};
 use crate::store::chunk;
 use crate::store::finding::FindingRow;
@@ -275,11 +276,13 @@ impl Live {
             }
         }
         if reached == Reached::End && !is_last && splitter.has_partial_line() {
-            // Another file follows, so this one grows no more: its last line was torn, or lacks its newline only.
-            let at = splitter.position();
-            let end = Position { line: at.line + 1, offset: splitter.fed_to() };
-            splitter.finish(|piece| self.take(piece, decoder, terms));
-            splitter = Splitter::new(file.index, end);
+            // Another file follows, so this one grows no more: its last line was torn.
+            let Position { line, offset } = splitter.position();
+            let end = splitter.fed_to();
+            let len = u32::try_from(end.saturating_sub(offset)).unwrap_or(u32::MAX);
+            let place = Place { file: file.index, line, offset, len };
+            self.find(place, "torn_line", "the last line has no end".to_owned(), terms);
+            splitter = Splitter::new(file.index, Position { line: line + 1, offset: end });
         }
         self.note(file, &opened, splitter.position())?;
         self.splitter = Some((file.index, splitter));
@@ -366,8 +369,8 @@ impl Live {
         let mut found = std::mem::take(&mut self.gathered.out.found);
         for found in found.drain(..) {
             match found {
-                Found::Raised(signal) => self.raise(signal, terms),
-                Found::Withdrawn(id) => self.withdraw(&id, terms),
+                rules::Change::Raised(signal) => self.raise(*signal, terms),
+                rules::Change::Withdrawn(id) => self.withdraw(&id, terms),
             }
         }
         // The allocation is used again.

@@ -26,7 +26,7 @@ pub(crate) struct AbandonedToolFlow {
 impl AbandonedToolFlow {
     pub(super) fn feed(&mut self, moment: &Moment<'_>, scope: &mut Scope<'_>) {
         let fact = moment.fact;
-        if let Some(denial) = moment.denial
+        if let Some(denial) = &moment.denial
             && denial.decision == Some("abort")
         {
             self.aborted = Some(digest(fact.epoch, denial.turn_id));

@@ -17,8 +17,7 @@ impl CallKind {
     pub(crate) fn of(call: &ToolCall) -> Self {
         match call.tool.as_str() {
             "apply_patch" => Self::Patch,
-            "exec_command" | "shell" | "shell_command" | "local_shell" | "local_shell_call"
-            | "container.exec" => Self::Exec,
+            "exec_command" => Self::Exec,
             _ if call.exit_code.is_some() => Self::Exec,
             _ => Self::Other,
         }

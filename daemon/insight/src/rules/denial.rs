@@ -24,26 +24,21 @@ descriptor! {
 }
 
 pub(super) fn feed(moment: &Moment<'_>, scope: &mut Scope<'_>) {
-    let Some(denial) = moment.denial else { return };
-    let (rule, what) = match denial.kind {
+    let Some(denial) = &moment.denial else { return };
+    let (rule, some) = match denial.kind {
         ApprovalKind::Exec => (&DENIAL_EXEC, "a command"),
         ApprovalKind::Patch => (&DENIAL_PATCH, "a patch"),
     };
-    let command = denial.what.map(command::script);
-    let what = match &command {
-        Some(command) if denial.kind == ApprovalKind::Exec && !command.is_empty() => quote(command),
-        _ => what.to_owned(),
-    };
+    let command = denial.command.as_deref().map(command::script);
+    let what = command.as_deref().map_or_else(|| some.to_owned(), quote);
     let after = if denial.decision == Some("abort") { " and stopped the turn" } else { "" };
     let mut finding = Finding::at(moment.fact)
         .turn(denial.turn_id)
         .call_id(denial.call_id)
         .describe(&format!("The user denied {what}{after}."))
         .with("decision", denial.decision)
-        .with("reason", denial.reason);
-    if denial.kind == ApprovalKind::Exec {
-        finding = finding.with("command", command.as_deref());
-    }
+        .with("reason", denial.reason)
+        .with("command", command.as_deref());
     if let Some(asked) = &denial.asked {
         finding = finding.from(asked);
     }
@@ -70,6 +65,7 @@ mod tests {
         assert_eq!(signal.turn_id.as_deref(), Some("turn-0"));
         assert_eq!(signal.call_id.as_deref(), Some("call_0"));
         assert_eq!(signal.evidence["decision"], "denied");
+        assert_eq!(signal.description, "The user denied `true`.");
         assert!(signal.seq_start < signal.seq_end, "from the request to the answer");
     }
 

@@ -11,7 +11,7 @@ descriptor! {
     /// A command failed.
     EXEC_FAILURE = "exec_failure", Friction, 0.6, Moment;
     trigger: "A command that ended with an exit code other than 0, died by a signal, or could not be run.",
-    threshold: "Each one, but not what the user rejected (a denial) and not what took too long (`timeout`).",
+    threshold: "Each one, but not what the user rejected (a denial) or interrupted, and not what took too long (`timeout`).",
     grading: "0.2 if the user ran it in his own shell. 0.1 with confidence 0.5 for exit code 1 of a command that answers \"no\" so (`grep`, `test`, `diff` and their like).",
     evidence: "`command`, `exit_code`, `source`, `message` (the beginning of its output), `probe`.",
 }

@@ -12,7 +12,7 @@ use crate::rules::{Descriptor, Finding, Moment, Tally, Verdict, descriptor};
 descriptor! {
     /// Everything that the agent tried worked at once.
     FIRST_ATTEMPT_SUCCESS = "first_attempt_success", Delight, 0.9, Session;
-    trigger: "No command, patch or tool of the agent failed or took too long. What the user ran himself or rejected, and exit code 1 of a command that answers \"no\" so, do not count.",
+    trigger: "No command, patch or tool of the agent failed or took too long. What the user ran himself, rejected or interrupted, and exit code 1 of a command that answers \"no\" so, do not count.",
     threshold: "1 successful command that does more than look.",
     grading: "",
     evidence: "`exec_count` (successful commands, looking ones included).",

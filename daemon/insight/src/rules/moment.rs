@@ -1,13 +1,13 @@
 //! What several rules need to know of a fact beyond the fact itself.
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use trace::record::ApprovalKind;
 use trace::session::{Approval, CallOutcome, Stamp, ToolCall, TurnEnd};
 use trace::{Fact, What};
 
+use crate::rules::call::CallKind;
 use crate::rules::revert_in_message::reverting_phrase;
-use crate::rules::words::{lower, tells_of_a_timeout};
+use crate::rules::words::{clean, lower, tells_of_a_timeout};
 
 /// A fact, with what earlier ones make of it.
 pub(crate) struct Moment<'a> {
@@ -22,7 +22,6 @@ pub(crate) struct Moment<'a> {
 }
 
 /// The user said no.
-#[derive(Clone, Copy)]
 pub(crate) struct Denial<'a> {
     pub(crate) kind: ApprovalKind,
     /// The turn whose request was denied.
@@ -33,8 +32,8 @@ pub(crate) struct Denial<'a> {
     pub(crate) decision: Option<&'a str>,
     /// Why Codex had asked.
     pub(crate) reason: Option<&'a str>,
-    /// What was to be done, where that is known.
-    pub(crate) what: Option<&'a str>,
+    /// The command, where it is one and known.
+    pub(crate) command: Option<String>,
     /// The request, or the beginning of the call.
     pub(crate) asked: Option<Stamp>,
 }
@@ -85,14 +84,18 @@ enum Word {
     End,
 }
 
-/// How many denied calls are remembered until they end.
-const DENIED: usize = 32;
+/// How many calls of each sort are remembered: the latest ones.
+const CALLS: usize = 32;
+/// How much of a command is remembered, in characters.
+const COMMAND: usize = 200;
 
 /// What is remembered of earlier facts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Memory {
     /// Denied calls of which one word has been heard and the other not yet.
     denied: Vec<(u64, Word)>,
+    /// Commands that have begun and not ended: the record of an answer does not say what it is about.
+    open: Vec<(u64, String)>,
     /// The turn of the latest error.
     errored: Option<u64>,
     /// Undo was asked for, and Codex has not told of its end.
@@ -120,13 +123,39 @@ impl Memory {
     /// end alone. The first to tell of it counts.
     fn denial<'a>(&mut self, fact: &'a Fact<'a>) -> Option<Denial<'a>> {
         match fact.what {
-            What::Decided(approval) if approval.approved == Some(false) => {
-                self.is_news(&approval.call_id, approval.epoch, Word::Decision).then(|| denied(approval))
+            What::CallOpened(call) if CallKind::of(call) == CallKind::Exec && !call.arguments.is_empty() => {
+                if self.open.len() >= CALLS {
+                    self.open.remove(0);
+                }
+                self.open.push((digest(call.epoch, &call.call_id), clean(&call.arguments, COMMAND)));
+                None
             }
-            What::CallClosed(call) if call.outcome == CallOutcome::Rejected => {
-                self.is_news(&call.call_id, call.epoch, Word::End).then(|| rejected(call))
+            What::Decided(approval) if approval.approved == Some(false) && !is_implied(approval) => {
+                let news = self.is_news(&approval.call_id, approval.epoch, Word::Decision);
+                news.then(|| self.denied(approval))
+            }
+            What::CallClosed(call) => {
+                let number = digest(call.epoch, &call.call_id);
+                self.open.retain(|open| open.0 != number);
+                let rejected = call.outcome == CallOutcome::Rejected
+                    && self.is_news(&call.call_id, call.epoch, Word::End);
+                rejected.then(|| ended_rejected(call))
             }
             _ => None,
+        }
+    }
+
+    fn denied<'a>(&self, approval: &'a Approval) -> Denial<'a> {
+        let number = digest(approval.epoch, &approval.call_id);
+        let open = self.open.iter().find(|open| open.0 == number && approval.kind == ApprovalKind::Exec);
+        Denial {
+            kind: approval.kind,
+            turn_id: &approval.turn_id,
+            call_id: &approval.call_id,
+            decision: approval.decision.as_deref(),
+            reason: approval.reason.as_deref(),
+            command: open.map(|open| open.1.clone()),
+            asked: approval.requested,
         }
     }
 
@@ -140,7 +169,7 @@ impl Memory {
             self.denied.remove(index);
             return false;
         }
-        if self.denied.len() >= DENIED {
+        if self.denied.len() >= CALLS {
             self.denied.remove(0);
         }
         self.denied.push((call, word));
@@ -177,26 +206,24 @@ impl Memory {
     }
 }
 
-fn denied(approval: &Approval) -> Denial<'_> {
-    Denial {
-        kind: approval.kind,
-        turn_id: &approval.turn_id,
-        call_id: &approval.call_id,
-        decision: approval.decision.as_deref(),
-        reason: approval.reason.as_deref(),
-        what: None,
-        asked: approval.requested,
-    }
+/// A decision that is on no record and was concluded from the end of its call, which tells more.
+fn is_implied(approval: &Approval) -> bool {
+    approval.requested.is_none() && approval.decision.as_deref() == Some("declined")
 }
 
-fn rejected(call: &ToolCall) -> Denial<'_> {
+fn ended_rejected(call: &ToolCall) -> Denial<'_> {
+    let kind = CallKind::of(call);
     Denial {
-        kind: if call.tool == "apply_patch" { ApprovalKind::Patch } else { ApprovalKind::Exec },
+        kind: if kind == CallKind::Patch { ApprovalKind::Patch } else { ApprovalKind::Exec },
         turn_id: &call.turn_id,
         call_id: &call.call_id,
         decision: None,
         reason: None,
-        what: Some(&call.arguments),
+        command: match kind {
+            CallKind::Exec => Some(clean(&call.arguments, COMMAND)).filter(|command| !command.is_empty()),
+            CallKind::Other => Some(clean(&call.tool, COMMAND)),
+            CallKind::Patch => None,
+        },
         asked: Some(call.opened),
     }
 }
@@ -218,11 +245,8 @@ pub(crate) fn tells_of_a_full_context(message: &str) -> bool {
     message.contains("context window") || message.contains("context length")
 }
 
-/// A number that stands for a text of an epoch: state is kept small, and the same in every version.
+/// A number that stands for a text of an epoch (FNV-1a): state is kept small, and the same in every version.
 pub(crate) fn digest(epoch: u32, text: &str) -> u64 {
-    let mut hash = Sha256::new();
-    hash.update(epoch.to_le_bytes());
-    hash.update(text.as_bytes());
-    let hash = hash.finalize();
-    u64::from_le_bytes(std::array::from_fn(|index| hash[index]))
+    let bytes = epoch.to_le_bytes().into_iter().chain(text.bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -75,7 +75,7 @@ impl<'a> Head<'a> {
             ordinal: ordinal.and_then(Raw::count),
             time: timestamp.and_then(Raw::inside).unwrap_or_default(),
             kind,
-            payload: payload.filter(|payload| payload.is_object()).unwrap_or(Raw::at(b"{}", 0, 2)),
+            payload: payload.filter(|payload| payload.is_object()).unwrap_or(Raw::object(b"{}", 0, 2)),
         })
     }
 }
@@ -87,58 +87,63 @@ pub(super) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn eat(&mut self, byte: u8) -> Option<()> {
-        self.space();
-        self.bytes(&[byte])
-    }
-
-    /// A member's name and its colon.
-    pub(super) fn key(&mut self, name: &str) -> Option<()> {
-        self.eat(b'"')?;
-        self.bytes(name.as_bytes())?;
-        self.bytes(b"\"")?;
-        self.eat(b':')?;
-        self.space();
+    /// Steps over exactly this text, between whose marks white space may stand, and over white space behind it.
+    #[inline]
+    pub(super) fn step(&mut self, expected: &str) -> Option<()> {
+        if self.line.get(self.at..)?.starts_with(expected.as_bytes()) {
+            self.at += expected.len();
+        } else {
+            self.step_spaced(expected)?;
+        }
+        self.at = json::skip_space(self.line, self.at);
         Some(())
     }
 
-    /// Whether another member follows.
-    pub(super) fn comma(&mut self) -> Option<()> {
-        self.eat(b',')
+    fn step_spaced(&mut self, expected: &str) -> Option<()> {
+        let mut quoted = false;
+        for byte in expected.bytes() {
+            if !quoted {
+                self.at = json::skip_space(self.line, self.at);
+            }
+            quoted ^= byte == b'"';
+            (self.line.get(self.at) == Some(&byte)).then_some(())?;
+            self.at += 1;
+        }
+        Some(())
     }
 
     /// A string without escapes.
+    #[inline]
     pub(super) fn string(&mut self) -> Option<&'a [u8]> {
-        self.bytes(b"\"")?;
-        let closing = json::end_of_string(self.line, self.at).ok()?;
+        self.step("\"")?;
+        let (closing, escaped) = json::end_of_string(self.line, self.at).ok()?;
         let text = self.line.get(self.at..closing)?;
         self.at = closing + 1;
-        (!text.contains(&b'\\')).then_some(text)
+        (!escaped).then_some(text)
     }
 
     /// A number from 0.
+    #[inline]
     pub(super) fn count(&mut self) -> Option<u64> {
-        let rest = self.line.get(self.at..)?;
-        let len = rest.iter().position(|byte| !byte.is_ascii_digit())?;
-        let count = std::str::from_utf8(rest.get(..len)?).ok()?.parse().ok()?;
-        self.at += len;
-        Some(count)
+        let mut count = 0_u64;
+        let began = self.at;
+        while let Some(digit @ b'0'..=b'9') = self.line.get(self.at) {
+            count = count.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+            self.at += 1;
+        }
+        (self.at > began && matches!(self.line.get(self.at), Some(b',' | b' '))).then_some(count)
+    }
+
+    /// The object that begins here and reaches, as it should, to the brace that closes the line.
+    pub(super) fn last_object(&self) -> Option<Raw<'a>> {
+        let end = self.line.len().checked_sub(1)?;
+        let object = Raw::object(self.line, self.at, end);
+        (self.line.ends_with(b"}}") && object.is_object()).then_some(object)
     }
 
     /// Whether nothing follows but so many closing braces.
-    pub(super) fn closes(&mut self, braces: usize) -> Option<()> {
-        (0..braces).try_for_each(|_| self.eat(b'}'))?;
-        self.space();
+    pub(super) fn closes(&mut self, braces: &str) -> Option<()> {
+        self.step(braces)?;
         (self.at == self.line.len()).then_some(())
-    }
-
-    fn space(&mut self) {
-        self.at = json::skip_space(self.line, self.at);
-    }
-
-    fn bytes(&mut self, expected: &[u8]) -> Option<()> {
-        self.line.get(self.at..)?.starts_with(expected).then_some(())?;
-        self.at += expected.len();
-        Some(())
     }
 }

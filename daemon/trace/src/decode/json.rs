@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 
 use crate::record::Text;
 
@@ -30,6 +30,8 @@ pub(super) struct Raw<'a> {
     line: &'a [u8],
     start: usize,
     end: usize,
+    /// Whether there are escapes in it, for a string.
+    escaped: bool,
 }
 
 /// Members of an object, in the order in which they were asked for.
@@ -39,18 +41,22 @@ impl<'a> Raw<'a> {
     /// The first value of a text, with nothing but white space before it.
     pub(super) fn first(line: &'a [u8]) -> Result<Self, Broken> {
         let start = skip_space(line, 0);
-        let end = skip_value(line, start)?;
-        Ok(Self { line, start, end })
+        value_at(line, start)
     }
 
-    /// A value whose place is known. The range must be one that this module gave.
-    pub(super) fn at(line: &'a [u8], start: usize, end: usize) -> Self {
-        Self { line, start, end }
+    /// What is taken for an object at this place; whether it ends there shows when its members are picked.
+    pub(super) fn object(line: &'a [u8], start: usize, end: usize) -> Self {
+        Self { line, start, end, escaped: false }
     }
 
     /// Where it begins in its line.
     pub(super) fn start(self) -> usize {
         self.start
+    }
+
+    /// The offset behind it.
+    pub(super) fn end(self) -> usize {
+        self.end
     }
 
     /// Its bytes as they stand.
@@ -88,7 +94,8 @@ impl<'a> Raw<'a> {
 
     /// The text of a string.
     pub(super) fn text(self) -> Option<Text<'a>> {
-        self.inside().map(read_text)
+        let inside = self.inside()?;
+        Some(if self.escaped { Cow::Owned(unescape(inside, usize::MAX)) } else { lossy(inside) })
     }
 
     /// The bytes of a string as they stand, escapes included.
@@ -108,18 +115,28 @@ impl<'a> Raw<'a> {
 
     /// A whole number. What is too large for it, or no whole number, is none.
     pub(super) fn int(self) -> Option<i64> {
-        let text = std::str::from_utf8(self.bytes()).ok()?;
-        text.parse()
-            .ok()
-            .or_else(|| whole(text).filter(|number| number.abs() < 9e18).map(|number| number as i64))
+        let bytes = self.bytes();
+        let (digits, sign) = bytes.strip_prefix(b"-").map_or((bytes, 1), |digits| (digits, -1));
+        let small = decimal(digits).and_then(|number| i64::try_from(number).ok()).map(|number| sign * number);
+        #[expect(clippy::cast_possible_truncation, reason = "the number is whole and small enough")]
+        small.or_else(|| self.whole().filter(|number| number.abs() < 9e18).map(|number| number as i64))
     }
 
     /// A whole number from 0.
     pub(super) fn count(self) -> Option<u64> {
-        let text = std::str::from_utf8(self.bytes()).ok()?;
-        text.parse().ok().or_else(|| {
-            whole(text).filter(|number| (0.0..1.8e19).contains(number)).map(|number| number as u64)
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the number is whole and in range"
+        )]
+        decimal(self.bytes()).or_else(|| {
+            self.whole().filter(|number| (0.0..1.8e19).contains(number)).map(|number| number as u64)
         })
+    }
+
+    /// A number that is whole, though it may be written as `1.0` or `1e3`.
+    fn whole(self) -> Option<f64> {
+        self.number().filter(|number| number.fract() == 0.0)
     }
 
     /// Any finite number.
@@ -148,7 +165,7 @@ impl<'a> Raw<'a> {
         let mut members = 0_u32;
         walk(self.line, self.start + 1, First::Member, |key, value| {
             members = members.saturating_add(1);
-            only = Some(key.0);
+            only = Some(key.bytes);
             if key.is("type") {
                 kind = value.text();
             }
@@ -164,7 +181,7 @@ impl<'a> Raw<'a> {
             // What stands before a break is given.
             let _ = walk(self.line, self.start + 1, First::Member, |key, value| {
                 if members.len() < LIST_LIMIT {
-                    members.push((read_text(key.0), value));
+                    members.push((read_text(key.bytes), value));
                 }
             });
         }
@@ -175,11 +192,10 @@ impl<'a> Raw<'a> {
     pub(super) fn elements(self) -> impl Iterator<Item = Raw<'a>> {
         let mut at = if self.is_array() { self.start + 1 } else { usize::MAX };
         let next = move || {
-            let start = skip_space(self.line, at);
-            let end = skip_value(self.line, start).ok()?;
-            let after = skip_space(self.line, end);
+            let value = value_at(self.line, skip_space(self.line, at)).ok()?;
+            let after = skip_space(self.line, value.end);
             at = if self.line.get(after) == Some(&b',') { after + 1 } else { usize::MAX };
-            Some(Raw { line: self.line, start, end })
+            Some(value)
         };
         std::iter::from_fn(next).take(LIST_LIMIT)
     }
@@ -187,11 +203,18 @@ impl<'a> Raw<'a> {
 
 /// A key, as it stands between its quotes.
 #[derive(Clone, Copy)]
-pub(super) struct Key<'a>(&'a [u8]);
+pub(super) struct Key<'a> {
+    bytes: &'a [u8],
+    escaped: bool,
+}
 
 impl Key<'_> {
+    #[inline]
     pub(super) fn is(self, name: &str) -> bool {
-        self.0 == name.as_bytes() || (self.0.contains(&b'\\') && read_text(self.0) == name)
+        // Telling most names apart by a byte saves a call.
+        let name_bytes = name.as_bytes();
+        let alike = self.bytes.len() == name_bytes.len() && self.bytes.first() == name_bytes.first();
+        (alike && self.bytes == name_bytes) || (self.escaped && read_text(self.bytes) == name)
     }
 }
 
@@ -223,16 +246,15 @@ pub(super) fn walk<'a>(
         if line.get(at) != Some(&b'"') {
             return Err(Broken { at, expected: "a key" });
         }
-        let closing = end_of_string(line, at + 1)?;
-        let key = Key(line.get(at + 1..closing).unwrap_or_default());
+        let (closing, escaped) = end_of_name(line, at + 1)?;
+        let key = Key { bytes: line.get(at + 1..closing).unwrap_or_default(), escaped };
         at = skip_space(line, closing + 1);
         if line.get(at) != Some(&b':') {
             return Err(Broken { at, expected: "':'" });
         }
-        let start = skip_space(line, at + 1);
-        let end = skip_value(line, start)?;
-        member(key, Raw { line, start, end });
-        at = skip_space(line, end);
+        let value = value_at(line, skip_space(line, at + 1))?;
+        member(key, value);
+        at = skip_space(line, value.end);
         match line.get(at) {
             Some(b',') => at = skip_space(line, at + 1),
             Some(b'}') => return Ok(at + 1),
@@ -250,73 +272,154 @@ pub(super) fn skip_space(line: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// The offset of the quote that closes the string whose text begins at `at`.
+/// The offset of the quote that closes the string whose text begins at `at`, and whether there are escapes
+/// before it.
 #[inline]
-pub(super) fn end_of_string(line: &[u8], mut at: usize) -> Result<usize, Broken> {
-    // Most strings are short: a search that must be set up pays off only for the others.
-    let near = line.len().min(at.saturating_add(24));
-    while at < near {
-        match line.get(at) {
-            Some(b'"') => return Ok(at),
-            Some(b'\\') => at += 2,
-            _ => at += 1,
+pub(super) fn end_of_string(line: &[u8], mut at: usize) -> Result<(usize, bool), Broken> {
+    let mut escaped = false;
+    // Eight bytes at a time: texts of a trace are full of escapes, so that a search with a longer stride, which
+    // costs more to begin again behind each of them, is slower.
+    while let Some(window) = line.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let window = u64::from_le_bytes(*window);
+        let found = zero_bytes(window ^ repeated(b'"')) | zero_bytes(window ^ repeated(b'\\'));
+        if found == 0 {
+            at += 8;
+            continue;
         }
+        at += found.trailing_zeros() as usize / 8;
+        if line.get(at) == Some(&b'"') {
+            return Ok((at, escaped));
+        }
+        escaped = true;
+        at += 2;
     }
+    let (closing, more) = end_of_name(line, at)?;
+    Ok((closing, escaped | more))
+}
+
+/// The same for a string that is short, and whether it has escapes.
+#[inline]
+pub(super) fn end_of_name(line: &[u8], mut at: usize) -> Result<(usize, bool), Broken> {
+    let mut escaped = false;
     loop {
-        let rest = line.get(at..).unwrap_or_default();
-        match memchr2(b'"', b'\\', rest) {
+        match line.get(at) {
+            Some(b'"') => return Ok((at, escaped)),
+            Some(b'\\') => {
+                escaped = true;
+                at += 2;
+            }
+            Some(_) => at += 1,
             None => return Err(Broken { at: line.len(), expected: "'\"'" }),
-            Some(found) if rest.get(found) == Some(&b'"') => return Ok(at + found),
-            Some(found) => at += found + 2,
         }
     }
 }
 
-/// The offset behind the value that begins at `at`.
+/// Marks with its highest bit the lowest byte of a word that is zero; higher ones may be marked wrongly.
 #[inline]
-pub(super) fn skip_value(line: &[u8], at: usize) -> Result<usize, Broken> {
-    match line.get(at) {
-        Some(b'"') => Ok(end_of_string(line, at + 1)? + 1),
-        Some(b'{' | b'[') => end_of_container(line, at),
-        Some(b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z') => {
-            let rest = line.get(at..).unwrap_or_default();
-            let word =
-                |byte: &u8| matches!(byte, b'-' | b'+' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z');
-            Ok(rest.iter().position(|byte| !word(byte)).map_or(line.len(), |len| at + len))
+fn zero_bytes(word: u64) -> u64 {
+    word.wrapping_sub(repeated(0x01)) & !word & repeated(0x80)
+}
+
+#[inline]
+const fn repeated(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+/// The value that begins at `at`.
+#[inline]
+pub(super) fn value_at(line: &[u8], start: usize) -> Result<Raw<'_>, Broken> {
+    let mut escaped = false;
+    let end = match line.get(start) {
+        Some(b'"') => {
+            let (closing, escapes) = end_of_string(line, start + 1)?;
+            escaped = escapes;
+            closing + 1
         }
-        _ => Err(Broken { at, expected: "a value" }),
-    }
+        Some(b'{' | b'[') => end_of_container(line, start)?,
+        Some(first) if class(*first) == Class::Word => {
+            let mut end = start + 1;
+            while line.get(end).is_some_and(|byte| class(*byte) == Class::Word) {
+                end += 1;
+            }
+            end
+        }
+        _ => return Err(Broken { at: start, expected: "a value" }),
+    };
+    Ok(Raw { line, start, end, escaped })
 }
 
 /// The offset behind the bracket that closes the one at `at`.
 fn end_of_container(line: &[u8], mut at: usize) -> Result<usize, Broken> {
     let mut depth = 0_usize;
     loop {
-        match line.get(at) {
-            Some(b'"') => at = end_of_string(line, at + 1)?,
-            Some(b'{' | b'[') => depth += 1,
-            Some(b'}' | b']') => {
+        let Some(byte) = line.get(at) else {
+            return Err(Broken { at: line.len(), expected: "'}' or ']'" });
+        };
+        match class(*byte) {
+            Class::Quote => at = end_of_string(line, at + 1)?.0,
+            Class::Open => depth += 1,
+            Class::Close => {
                 depth -= 1;
                 if depth == 0 {
                     return Ok(at + 1);
                 }
             }
-            Some(_) => {}
-            None => return Err(Broken { at: line.len(), expected: "'}' or ']'" }),
+            Class::Word | Class::Other => {}
         }
         at += 1;
     }
 }
 
-/// A number that is whole, though it may be written as `1.0` or `1e3`.
-fn whole(text: &str) -> Option<f64> {
-    text.starts_with(|first: char| first == '-' || first.is_ascii_digit()).then_some(())?;
-    text.parse().ok().filter(|number: &f64| number.is_finite() && number.fract() == 0.0)
+/// What a byte outside of strings is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Other,
+    Word,
+    Quote,
+    Open,
+    Close,
+}
+
+#[inline]
+fn class(byte: u8) -> Class {
+    const CLASSES: [Class; 256] = {
+        let mut classes = [Class::Other; 256];
+        let mut byte = 0_u8;
+        loop {
+            classes[byte as usize] = match byte {
+                b'-' | b'+' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => Class::Word,
+                b'"' => Class::Quote,
+                b'{' | b'[' => Class::Open,
+                b'}' | b']' => Class::Close,
+                _ => Class::Other,
+            };
+            if byte == u8::MAX {
+                break classes;
+            }
+            byte += 1;
+        }
+    };
+    CLASSES[usize::from(byte)]
+}
+
+/// A number of nothing but digits.
+#[inline]
+fn decimal(bytes: &[u8]) -> Option<u64> {
+    if bytes.is_empty() {
+        return None;
+    }
+    bytes.iter().try_fold(0_u64, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
 }
 
 /// Bytes as text; what is no UTF-8 becomes U+FFFD.
 pub(super) fn lossy(bytes: &[u8]) -> Text<'_> {
-    String::from_utf8_lossy(bytes)
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(bytes),
+    }
 }
 
 /// The text of what stands between two quotes.
@@ -348,16 +451,19 @@ fn whole_characters(bytes: &[u8]) -> &[u8] {
 /// Resolves escapes until the text has `limit` bytes. An escape that means nothing is kept as it stands; half
 /// of a surrogate pair becomes U+FFFD.
 fn unescape(inside: &[u8], limit: usize) -> String {
-    let mut text = String::with_capacity(inside.len().min(limit));
-    let mut rest = inside;
+    // Most escapes are two bytes for one. Where they are longer, the text is cut earlier.
+    let window = inside.get(..limit.saturating_mul(2)).map_or(inside, whole_characters);
+    let valid = lossy(window);
+    let mut rest = &*valid;
+    let mut text = String::with_capacity(rest.len().min(limit));
     while text.len() < limit {
-        let Some(plain) = memchr(b'\\', rest) else {
-            text.push_str(&lossy(rest.get(..limit.saturating_sub(text.len())).unwrap_or(rest)));
+        let Some(plain) = rest.bytes().position(|byte| byte == b'\\') else {
+            text.push_str(rest);
             break;
         };
-        text.push_str(&lossy(rest.get(..plain).unwrap_or_default()));
+        text.push_str(rest.get(..plain).unwrap_or_default());
         let escape = rest.get(plain + 1..).unwrap_or_default();
-        let (character, used) = escaped(escape);
+        let (character, used) = escaped(escape.as_bytes());
         match character {
             Some(character) => text.push(character),
             None => text.push('\\'),

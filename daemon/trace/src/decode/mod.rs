@@ -20,6 +20,8 @@ pub use head::Envelope;
 pub use rollout::rollout;
 pub use spine::spine;
 
+use jiff::Timestamp;
+
 use crate::session::Format;
 use crate::{Place, Record};
 
@@ -95,6 +97,11 @@ impl Decoder {
     }
 }
 
+/// Reads a time as records have it: RFC 3339. None for what is no time; a clock may say anything.
+pub fn time(text: &str) -> Option<Timestamp> {
+    time::parse(text.as_bytes())
+}
+
 /// Leaves out what may stand around a record without harm: a byte order mark, white space, and the NUL bytes
 /// that a crash leaves where a file had grown but nothing was written yet. Gives how many bytes came before.
 fn trim(line: &[u8]) -> (usize, &[u8]) {
@@ -103,3 +110,6 @@ fn trim(line: &[u8]) -> (usize, &[u8]) {
     let end = line.iter().rposition(|byte| !harmless(byte)).map_or(start, |last| last + 1);
     (start, line.get(start..end).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,28 +19,23 @@ pub fn rollout(line: &[u8], place: Place) -> Result<Record<'_>, DecodeError> {
 /// A line as Codex writes it. None says that the general way must be taken.
 fn usual(line: &[u8], place: Place) -> Option<Record<'_>> {
     let mut cursor = Cursor { line, at: 0 };
-    cursor.eat(b'{')?;
-    cursor.key("timestamp")?;
-    let time = time::parse(cursor.string()?);
-    cursor.comma()?;
+    cursor.step(r#"{"timestamp":"#)?;
+    let time = cursor.string()?;
     let mut seq = place.line;
-    if line.get(cursor.at..)?.starts_with(b"\"ordinal\":") {
-        cursor.key("ordinal")?;
+    if cursor.step(r#","ordinal":"#).is_some() {
         seq = cursor.count()?.saturating_add(1);
-        cursor.comma()?;
     }
-    cursor.key("type")?;
+    cursor.step(r#","type":"#)?;
     let outer = cursor.string()?;
     if outer == b"world_state" {
-        return Some(Record { seq, time, place, body: Body::Nothing });
+        return Some(Record { seq, time: time::parse(time), place, body: Body::Nothing });
     }
     if !matches!(outer, b"event_msg" | b"response_item") {
-        return None;
+        cursor.step(r#","payload":"#)?;
+        let body = body(json::lossy(outer), cursor.last_object()?).ok()?;
+        return Some(Record { seq, time: time::parse(time), place, body });
     }
-    cursor.comma()?;
-    cursor.key("payload")?;
-    cursor.eat(b'{')?;
-    cursor.key("type")?;
+    cursor.step(r#","payload":{"type":"#)?;
     let kind = cursor.string()?;
     let is_event = outer == b"event_msg";
     let body = if is_event && event::carries_nothing(kind) {
@@ -48,44 +43,47 @@ fn usual(line: &[u8], place: Place) -> Option<Record<'_>> {
     } else {
         let mut message = Message::behind(line, cursor.at);
         let kind = json::lossy(kind);
-        let body = if is_event { body_of_event(kind, &mut message) } else { item::item(kind, &mut message) };
+        let body = if is_event { body_of_event(&kind, &mut message) } else { item::item(kind, &mut message) };
         cursor.at = message.end().ok()?;
         let body = body.ok()?;
         closes(&mut cursor)?;
         body
     };
-    Some(Record { seq, time, place, body })
+    Some(Record { seq, time: time::parse(time), place, body })
 }
 
 /// Whether only what nobody asks for follows the payload.
 fn closes(cursor: &mut Cursor<'_>) -> Option<()> {
-    if cursor.comma().is_some() {
-        cursor.key("metadata")?;
-        cursor.at = json::skip_value(cursor.line, cursor.at).ok()?;
+    if cursor.step(r#","metadata":"#).is_some() {
+        cursor.at = json::value_at(cursor.line, cursor.at).ok()?.end();
     }
-    cursor.closes(1)
+    cursor.closes("}")
 }
 
 fn general(line: &[u8], place: Place) -> Result<Record<'_>, DecodeError> {
     let head = Head::read(line)?;
-    let body = match &*head.kind {
-        "event_msg" => tagged(head.payload, |kind, message| {
+    let body = body(head.kind, head.payload)?;
+    let seq = head.ordinal.map_or(place.line, |ordinal| ordinal.saturating_add(1));
+    Ok(Record { seq, time: time::parse(head.time), place, body })
+}
+
+fn body<'a>(kind: Text<'a>, payload: Raw<'a>) -> Result<Body<'a>, DecodeError> {
+    Ok(match &*kind {
+        "event_msg" => tagged(payload, |kind, message| {
             if event::carries_nothing(kind.as_bytes()) {
                 Ok(Body::Nothing)
             } else {
-                body_of_event(kind, message)
+                body_of_event(&kind, message)
             }
         })?,
-        "response_item" => tagged(head.payload, item::item)?,
-        "session_meta" => Body::Meta(Box::new(payload::meta(head.payload)?)),
-        "turn_context" => Body::Context(Box::new(payload::context(head.payload)?)),
-        "compacted" => Body::Compaction(Box::new(payload::compacted(head.payload)?)),
-        "token_usage_record" => payload::token_usage_record(head.payload)?,
+        "response_item" => tagged(payload, item::item)?,
+        "session_meta" => Body::Meta(Box::new(payload::meta(payload)?)),
+        "turn_context" => Body::Context(Box::new(payload::context(payload)?)),
+        "compacted" => Body::Compaction(Box::new(payload::compacted(payload)?)),
+        "token_usage_record" => payload::token_usage_record(payload)?,
         "world_state" => Body::Nothing,
-        _ => Body::Unknown { kind: head.kind },
-    };
-    let seq = head.ordinal.map_or(place.line, |ordinal| ordinal.saturating_add(1));
-    Ok(Record { seq, time: time::parse(head.time), place, body })
+        _ => Body::Unknown { kind },
+    })
 }
 
 fn tagged<'a>(
@@ -96,8 +94,8 @@ fn tagged<'a>(
     read(kind.and_then(Raw::text).unwrap_or_default(), &mut Message::whole(payload))
 }
 
-fn body_of_event<'a>(kind: Text<'a>, message: &mut Message<'a>) -> Result<Body<'a>, DecodeError> {
-    let event = match &*kind {
+fn body_of_event<'a>(kind: &str, message: &mut Message<'a>) -> Result<Body<'a>, DecodeError> {
+    let event = match kind {
         "item_started" | "item_completed" => {
             let [item] = message.pick(["item"])?;
             match item::of_turn(item, kind == "item_completed")? {
@@ -108,7 +106,7 @@ fn body_of_event<'a>(kind: Text<'a>, message: &mut Message<'a>) -> Result<Body<'
                 }
             }
         }
-        _ => event::event(&kind, message)?,
+        _ => event::event(kind, message)?,
     };
     Ok(match event {
         Some(event) => Body::Event { turn: message.turn(), event },

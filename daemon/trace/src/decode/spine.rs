@@ -19,58 +19,54 @@ pub fn spine(line: &[u8], place: Place) -> Result<Record<'_>, DecodeError> {
 /// A line as Codex writes it. None says that the general way must be taken.
 fn usual(line: &[u8], place: Place) -> Option<Record<'_>> {
     let mut cursor = Cursor { line, at: 0 };
-    cursor.eat(b'{')?;
-    cursor.key("schema_version")?;
+    cursor.step(r#"{"schema_version":"#)?;
     cursor.string()?;
-    cursor.comma()?;
-    cursor.key("thread_id")?;
+    cursor.step(r#","thread_id":"#)?;
     cursor.string()?;
-    cursor.comma()?;
-    cursor.key("seq")?;
+    cursor.step(r#","seq":"#)?;
     let seq = cursor.count()?;
-    cursor.comma()?;
-    cursor.key("timestamp")?;
-    let time = time::parse(cursor.string()?);
-    cursor.comma()?;
-    cursor.key("type")?;
-    if cursor.string()? != b"event" {
-        return None;
+    cursor.step(r#","timestamp":"#)?;
+    let time = cursor.string()?;
+    cursor.step(r#","type":"#)?;
+    let kind = cursor.string()?;
+    if kind != b"event" {
+        cursor.step(r#","payload":"#)?;
+        let body = body(json::lossy(kind), cursor.last_object()?).ok()?;
+        return Some(Record { seq, time: time::parse(time), place, body });
     }
-    cursor.comma()?;
-    cursor.key("payload")?;
-    cursor.eat(b'{')?;
-    cursor.key("id")?;
+    cursor.step(r#","payload":{"id":"#)?;
     let turn = cursor.string()?;
-    cursor.comma()?;
-    cursor.key("msg")?;
-    cursor.eat(b'{')?;
-    cursor.key("type")?;
+    cursor.step(r#","msg":{"type":"#)?;
     let kind = cursor.string()?;
     let body = if event::carries_nothing(kind) || copies_another(kind) {
         Body::Nothing
     } else {
         let mut message = Message::behind(line, cursor.at);
-        let body = body_of_event(json::lossy(turn), json::lossy(kind), &mut message).ok()?;
+        let body = body_of_event(json::lossy(turn), &json::lossy(kind), &mut message).ok()?;
         cursor.at = message.end().ok()?;
-        cursor.closes(2)?;
+        cursor.closes("}}")?;
         body
     };
-    Some(Record { seq, time, place, body })
+    Some(Record { seq, time: time::parse(time), place, body })
 }
 
 fn general(line: &[u8], place: Place) -> Result<Record<'_>, DecodeError> {
     let head = Head::read(line)?;
-    let body = match &*head.kind {
-        "event" => event(head.payload)?,
-        "submission" => op::submission(head.payload)?,
-        "session_meta" => Body::Meta(Box::new(payload::meta(head.payload)?)),
-        "turn_context" => Body::Context(Box::new(payload::context(head.payload)?)),
-        "artifact_ref" => Body::Artifact(Box::new(payload::artifact(head.payload)?)),
-        "compaction_boundary" => Body::Compaction(Box::new(payload::boundary(head.payload)?)),
-        "bridge" => Body::Bridge(Box::new(payload::bridge(head.payload)?)),
-        _ => Body::Unknown { kind: head.kind },
-    };
+    let body = body(head.kind, head.payload)?;
     Ok(Record { seq: head.seq.unwrap_or(place.line), time: time::parse(head.time), place, body })
+}
+
+fn body<'a>(kind: Text<'a>, payload: Raw<'a>) -> Result<Body<'a>, DecodeError> {
+    Ok(match &*kind {
+        "event" => event(payload)?,
+        "submission" => op::submission(payload)?,
+        "session_meta" => Body::Meta(Box::new(payload::meta(payload)?)),
+        "turn_context" => Body::Context(Box::new(payload::context(payload)?)),
+        "artifact_ref" => Body::Artifact(Box::new(payload::artifact(payload)?)),
+        "compaction_boundary" => Body::Compaction(Box::new(payload::boundary(payload)?)),
+        "bridge" => Body::Bridge(Box::new(payload::bridge(payload)?)),
+        _ => Body::Unknown { kind },
+    })
 }
 
 fn event(payload: Raw<'_>) -> Result<Body<'_>, DecodeError> {
@@ -82,15 +78,11 @@ fn event(payload: Raw<'_>) -> Result<Body<'_>, DecodeError> {
     if event::carries_nothing(kind.as_bytes()) || copies_another(kind.as_bytes()) {
         return Ok(Body::Nothing);
     }
-    body_of_event(turn, kind, &mut Message::whole(message))
+    body_of_event(turn, &kind, &mut Message::whole(message))
 }
 
-fn body_of_event<'a>(
-    turn: Text<'a>,
-    kind: Text<'a>,
-    message: &mut Message<'a>,
-) -> Result<Body<'a>, DecodeError> {
-    Ok(match event::event(&kind, message)? {
+fn body_of_event<'a>(turn: Text<'a>, kind: &str, message: &mut Message<'a>) -> Result<Body<'a>, DecodeError> {
+    Ok(match event::event(kind, message)? {
         Some(event) => Body::Event { turn, event },
         None => Body::Unknown { kind: format!("event:{kind}").into() },
     })

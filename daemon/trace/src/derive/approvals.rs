@@ -267,13 +267,13 @@ impl Deriver {
         let answered = self.approvals.delegated.iter().position(fits);
         let approval =
             if let Some(mut row) = answered.and_then(|index| self.approvals.delegated.remove(index)) {
-                row.call_id = call.to_owned();
+                call.clone_into(&mut row.call_id);
                 let ordinal = row.ordinal;
                 sink.row(Row::Approval(row));
                 Some(ordinal)
             } else {
                 self.approvals.pending.iter_mut().rev().find(|pending| fits(&pending.row)).map(|pending| {
-                    pending.row.call_id = call.to_owned();
+                    call.clone_into(&mut pending.row.call_id);
                     pending.dirty = true;
                     if let Some(decision) = &bridge.decision {
                         pending.row.decision = Some(cut(decision.as_str(), words::ID_LIMIT).to_owned());

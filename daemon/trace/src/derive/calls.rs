@@ -38,6 +38,7 @@ pub(super) struct Calls {
 }
 
 /// A call that has not ended.
+#[expect(clippy::struct_excessive_bools, reason = "four things that are or are not known, each by itself")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Open {
     row: ToolCall,
@@ -60,11 +61,11 @@ impl Open {
     }
 
     /// Whether it may go on when its turn ends.
-    fn in_background(&self) -> bool {
+    fn in_background(&self, rollout: bool) -> bool {
         match self.row.source.as_deref() {
             Some(source) => source.starts_with("unified_exec"),
             // A rollout says only at the end how a command was run.
-            None => !self.begun && self.row.tool == EXEC,
+            None => rollout && !self.begun && self.row.tool == EXEC,
         }
     }
 }
@@ -245,13 +246,15 @@ impl Deriver {
     pub(super) fn exec_end(&mut self, at: &At<'_>, end: &ExecEnd<'_>, sink: &mut impl Sink) {
         let exec = &end.exec;
         // The words were told by the beginning as a rule.
-        let asked =
-            match self.calls.position(words::id(&exec.call)).and_then(|index| self.calls.open.get(index)) {
-                Some(open) if !open.row.arguments.is_empty() => {
-                    Asked { tool: open.row.tool.clone(), ..Asked::default() }
-                }
-                _ => Asked::command(&exec.command, exec.cwd.as_deref()),
-            };
+        let known = self.calls.position(words::id(&exec.call)).and_then(|index| self.calls.open.get(index));
+        let asked = match known.filter(|open| !open.row.arguments.is_empty()) {
+            Some(open) => Asked {
+                tool: open.row.tool.clone(),
+                cwd: words::name(exec.cwd.as_deref()).filter(|_| open.row.cwd.is_none()),
+                ..Asked::default()
+            },
+            None => Asked::command(&exec.command, exec.cwd.as_deref()),
+        };
         self.end_call(
             at,
             &exec.call,
@@ -317,7 +320,7 @@ impl Deriver {
         }
         match self.calls.position(call) {
             Some(index) => {
-                self.close_call(at, index, End::of_tool(false, None, None, Before::default()), sink)
+                self.close_call(at, index, End::of_tool(false, None, None, Before::default()), sink);
             }
             None if self.calls.is_done(call) => {}
             None => drop(self.open_call(at, call, Asked::other("collaboration", None), true, sink)),
@@ -379,16 +382,13 @@ impl Deriver {
         approval: u32,
         sink: &mut impl Sink,
     ) {
-        let index = match self.calls.position(call) {
-            Some(index) => index,
-            None => {
-                let asked = match kind {
-                    ApprovalKind::Exec => Asked::command(command, None),
-                    ApprovalKind::Patch => Asked::patch(Vec::new()),
-                };
-                self.open_call(at, call, asked, false, sink)
-            }
-        };
+        let index = self.calls.position(call).unwrap_or_else(|| {
+            let asked = match kind {
+                ApprovalKind::Exec => Asked::command(command, None),
+                ApprovalKind::Patch => Asked::patch(Vec::new()),
+            };
+            self.open_call(at, call, asked, false, sink)
+        });
         if let Some(open) = self.calls.open.get_mut(index) {
             open.row.approvals.push(approval);
             open.dirty = true;
@@ -438,7 +438,7 @@ impl Deriver {
 
     /// A turn was aborted: what ran in it has stopped, except for what runs in the background.
     pub(super) fn interrupt_calls(&mut self, at: &At<'_>, sink: &mut impl Sink) {
-        let mut index = 0;
+        let (mut index, rollout) = (0, self.rollout());
         while let Some(open) = self.calls.open.get_mut(index) {
             if open.row.turn != at.turn {
                 index += 1;
@@ -446,7 +446,7 @@ impl Deriver {
             }
             open.interrupted = true;
             open.dirty = true;
-            if open.in_background() {
+            if open.in_background(rollout) {
                 index += 1;
                 continue;
             }

@@ -185,7 +185,7 @@ enum Words<'a> {
     Many(Vec<Cow<'a, str>>),
 }
 
-impl<'a> Given<'a> {
+impl Given<'_> {
     /// The command's words; a text is for the shell.
     fn words(&self) -> Option<Vec<Text<'_>>> {
         match self.command.as_ref().or(self.cmd.as_ref())? {

@@ -11,7 +11,7 @@ use super::session::Told;
 use super::tokens::Usage;
 use super::turns::Turns;
 use super::{Derive, Sink};
-use crate::record::{Event, Item, Op};
+use crate::record::{Event, Item, Op, TokenCounts};
 use crate::session::{Counts, Format, Row, Session, Stamp};
 use crate::{Body, Fact, Record, SessionId, What};
 
@@ -31,10 +31,15 @@ pub struct Deriver {
     pub(super) usage: Usage,
     pub(super) compactions: Compactions,
     /// The record before this one.
-    pub(super) last: Option<Stamp>,
+    last: Option<Stamp>,
+    /// The same, but for the item with the user's words that comes before the event with them.
+    pub(super) worked: Option<Stamp>,
     /// A sub-agent reviews, and what it does is told here again: its own session has the originals.
     pub(super) review: bool,
 }
+
+/// The op by which a user runs a command of their own.
+const USER_COMMAND: &str = "run_user_shell_command";
 
 /// A record's moment and the turn that it is about.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +75,7 @@ impl Deriver {
                 cli_version: None,
                 originator: None,
                 counts: Counts::default(),
-                tokens: Default::default(),
+                tokens: TokenCounts::default(),
                 closed: false,
             },
             told: Told::default(),
@@ -81,6 +86,7 @@ impl Deriver {
             usage: Usage::default(),
             compactions: Compactions::default(),
             last: None,
+            worked: None,
             review: false,
         }
     }
@@ -148,11 +154,12 @@ impl Deriver {
                 self.tell(&at, What::Undo { success: None }, sink);
             }
             Op::Rollback { turns } => {
+                self.turns.aside(id);
                 self.turns.asked_rollback = true;
                 self.tell(&at, What::Rollback { turns: *turns }, sink);
             }
             Op::Compact => self.turns.aside(id),
-            Op::Other { kind } if kind == "run_user_shell_command" => self.turns.aside(id),
+            Op::Other { kind } if kind == USER_COMMAND => self.turns.aside(id),
             Op::Answer => self.answered(&at, sink),
             Op::Shutdown => self.shut_down(stamp, sink),
             Op::Other { .. } => {}
@@ -168,11 +175,8 @@ impl Deriver {
             _ => {}
         }
         let named = if turn.is_empty() { turn_inside(event) } else { turn };
-        // What ends late may belong to a turn that is long forgotten: it begins none.
-        let ends = matches!(event, Event::ExecEnd(_) | Event::PatchEnd(_) | Event::ToolEnd { .. });
-        let at = self.at(stamp, named, !ends, sink);
+        let at = self.at(stamp, named, is_work(event), sink);
         match event {
-            Event::Configured { .. } | Event::Shutdown | Event::TurnStarted | Event::UserMessage(_) => {}
             Event::TurnComplete { last_message, error } => {
                 self.turn_complete(&at, last_message.as_deref(), error.as_ref(), sink);
             }
@@ -223,7 +227,12 @@ impl Deriver {
             Event::UndoCompleted { success } => self.tell(&at, What::Undo { success: Some(*success) }, sink),
             Event::ReviewEntered => self.review = !self.rollout(),
             Event::ReviewExited => self.review = false,
-            Event::Reasoning(_) | Event::Other { .. } => {}
+            Event::Configured { .. }
+            | Event::Shutdown
+            | Event::TurnStarted
+            | Event::UserMessage(_)
+            | Event::Reasoning(_)
+            | Event::Other { .. } => {}
         }
     }
 
@@ -241,6 +250,24 @@ impl Deriver {
             Item::Message { .. } | Item::Other { .. } => {}
         }
     }
+}
+
+/// Whether an event shows that a turn runs, also where its beginning is not told. An end may come late, of a
+/// turn that is long forgotten; an error may answer something that was no turn.
+fn is_work(event: &Event<'_>) -> bool {
+    matches!(
+        event,
+        Event::ApprovalRequest { .. }
+            | Event::ExecBegin(_)
+            | Event::PatchBegin(_)
+            | Event::ToolBegin(_)
+            | Event::Question { .. }
+            | Event::AgentMessage(_)
+            | Event::Plan(_)
+            | Event::Tokens { .. }
+            | Event::TurnComplete { .. }
+            | Event::TurnAborted { .. }
+    )
 }
 
 /// The turn that is named inside an event, for dialects that name none around it.
@@ -280,6 +307,9 @@ impl Derive for Deriver {
             Body::Tokens { turn, last, total } => self.usage_record(stamp, turn, *last, *total, sink),
         }
         self.last = Some(stamp);
+        if !matches!(&record.body, Body::Item { item: Item::Message { role, .. }, .. } if role == "user") {
+            self.worked = self.last;
+        }
     }
 
     fn flush(&mut self, sink: &mut impl Sink) {

@@ -42,7 +42,7 @@ impl Deriver {
 
     /// What was open will never end.
     pub(super) fn next_epoch(&mut self, stamp: Stamp, sink: &mut impl Sink) {
-        let ended = self.last.unwrap_or(stamp);
+        let ended = self.worked.unwrap_or(stamp);
         self.end_turn(stamp, ended, TurnEnd::Cut, sink);
         self.expire_all(stamp, sink);
         self.calls.forget(sink);

@@ -21,8 +21,6 @@ pub(super) struct Told {
     pub start: bool,
     /// Git, by an artifact record; a resume tells it again, but not of the beginning.
     git: bool,
-    /// The end, of this epoch.
-    shutdown: bool,
     /// Artifacts so far.
     artifacts: u32,
 }
@@ -43,7 +41,7 @@ impl Deriver {
         session.model_provider = name(meta.model_provider.as_deref());
         match &meta.source {
             Source::Unknown => {}
-            Source::Named(source) => session.source = cut(source, NAME_LIMIT).to_owned(),
+            Source::Named(source) => cut(source, NAME_LIMIT).clone_into(&mut session.source),
             Source::SubAgent { kind, parent, depth } => {
                 session.source = format!("subagent:{}", cut(kind, NAME_LIMIT));
                 session.parent = parent.as_deref().and_then(|parent| parent.parse().ok());
@@ -105,7 +103,7 @@ impl Deriver {
                 row.kind = "shell_snapshot".into();
                 (row.path, row.sha256) = (name(Some(path)), name(Some(sha256)));
             }
-            Artifact::Other { kind } => row.kind = cut(kind, NAME_LIMIT).to_owned(),
+            Artifact::Other { kind } => cut(kind, NAME_LIMIT).clone_into(&mut row.kind),
         }
         self.told.artifacts = self.told.artifacts.saturating_add(1);
         sink.row(Row::Artifact(row));

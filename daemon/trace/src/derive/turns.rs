@@ -46,6 +46,7 @@ pub(super) struct Turns {
 }
 
 /// The turn that runs.
+#[expect(clippy::struct_excessive_bools, reason = "things that are or are not known, each by itself")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Active {
     pub row: Turn,
@@ -146,11 +147,11 @@ impl Deriver {
     ) -> u32 {
         let with_ids = Some(!id.is_empty());
         if self.rollout() && self.turns.with_ids.is_some() && self.turns.with_ids != with_ids {
-            self.end_turn(stamp, self.last.unwrap_or(stamp), TurnEnd::Open, sink);
+            self.end_turn(stamp, self.worked.unwrap_or(stamp), TurnEnd::Open, sink);
             self.next_epoch(stamp, sink);
         }
         self.turns.with_ids = with_ids;
-        self.end_turn(stamp, self.last.unwrap_or(stamp), TurnEnd::Open, sink);
+        self.end_turn(stamp, self.worked.unwrap_or(stamp), TurnEnd::Open, sink);
         self.epoch.used = true;
         self.session.closed = false;
         self.compaction_is_over();

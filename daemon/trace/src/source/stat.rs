@@ -48,6 +48,11 @@ impl FileStat {
         let ctime = (metadata.ctime(), metadata.ctime_nsec());
         Self { identity: FileIdentity::of(metadata), len: metadata.len(), mtime: mtime(metadata), ctime }
     }
+
+    /// Whether the last change is so long ago that a further one must look different.
+    pub(crate) fn is_settled(&self, margin: Duration) -> bool {
+        is_before(self.ctime, margin)
+    }
 }
 
 /// The time of last change; the epoch where the filesystem keeps none.
@@ -77,14 +82,15 @@ impl DirectoryStamp {
     /// Whether the last change is so long ago that a further one must give another stamp. Clocks of filesystems are
     /// coarse: two changes within a tick look like one.
     pub(crate) fn is_settled(&self, margin: Duration) -> bool {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let limit = now.saturating_sub(margin);
-        let before = |(secs, nanos): (i64, i64)| {
-            (secs, nanos)
-                < (i64::try_from(limit.as_secs()).unwrap_or(i64::MAX), i64::from(limit.subsec_nanos()))
-        };
-        before(self.ctime) && before(self.mtime)
+        is_before(self.ctime, margin) && is_before(self.mtime, margin)
     }
+}
+
+/// Whether a time is longer ago than the margin.
+fn is_before((secs, nanos): (i64, i64), margin: Duration) -> bool {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let limit = now.saturating_sub(margin);
+    (secs, nanos) < (i64::try_from(limit.as_secs()).unwrap_or(i64::MAX), i64::from(limit.subsec_nanos()))
 }
 
 /// A directory that symbolic links found below it must not leave.

@@ -13,7 +13,7 @@ use super::hints::{Hint, Queue};
 use super::roots::{self, Root, Spot};
 use super::{LastScan, Problem, RootState, RootStatus, Settings, Status};
 use crate::source::{self, Catalog, Scan, Store};
-use crate::watch::{self, Held, NotWatched, Rank, Seen, Watches};
+use crate::watch::{Held, NotWatched, Rank, Seen, Watches};
 
 /// How long after its last change a directory without events is looked at every so often.
 const IN_USE: Duration = Duration::from_mins(15);
@@ -265,47 +265,23 @@ impl Control {
         held
     }
 
-    /// Makes sure that each root is watched, and the directory above it: that tells when the root comes or is
-    /// replaced. Where nothing is there yet, that is the nearest one that is.
+    /// Makes sure that each root is watched, and the directory above it.
     fn watch_roots(&mut self) {
         let mut fresh = false;
         for root in self.roots.clone() {
-            // Directories may be made while we descend.
-            for _ in 0..8 {
-                let above = root.path.ancestors().skip(1).find(|path| path.is_dir());
-                let before = root.path.is_dir();
-                if let Some(above) = above {
-                    let _ = self.hold(above, Rank::Pinned);
-                }
-                let held = self.hold(&root.path, Rank::Pinned);
-                fresh |= held == Ok(Held::Since);
-                self.state(&root.path, held);
-                let now_above = root.path.ancestors().skip(1).find(|path| path.is_dir());
-                if root.path.is_dir() == before && now_above == above {
-                    break;
-                }
+            let held = self.watches.hold_root(&root.path);
+            fresh |= held == Ok(Held::Since);
+            let state = RootState::of(&root.path, &held);
+            let before = self.states.insert(root.path.clone(), state.clone());
+            if let RootState::Polled(why) = &state
+                && before.as_ref() != Some(&state)
+            {
+                self.problem(Problem::Polled { root: root.path, why: why.clone() });
             }
         }
         if fresh {
             self.scan();
         }
-    }
-
-    fn state(&mut self, root: &Path, held: Result<Held, NotWatched>) {
-        let state = match held {
-            Ok(_) => match watch::without_events(root) {
-                None => RootState::Watched,
-                Some(filesystem) => RootState::Polled(format!("the filesystem is {filesystem}")),
-            },
-            Err(NotWatched::Gone) => RootState::Absent,
-            Err(why) => RootState::Polled(why.to_string()),
-        };
-        if let RootState::Polled(why) = &state
-            && self.states.get(root) != Some(&state)
-        {
-            self.problem(Problem::Polled { root: root.to_owned(), why: why.clone() });
-        }
-        self.states.insert(root.to_owned(), state);
     }
 
     /// Watches what is in use, as far as the budget goes, and notes what has to be polled instead.

@@ -41,6 +41,7 @@ use hints::Queue;
 pub use hints::{Hint, Hints};
 
 use crate::source::{Catalog, Scan};
+pub use crate::watch::RootState;
 
 /// How a tail works.
 #[derive(Clone, Debug)]
@@ -115,17 +116,6 @@ pub struct RootStatus {
     pub path: PathBuf,
     /// How changes are noticed.
     pub state: RootState,
-}
-
-/// How changes below a root are noticed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RootState {
-    /// There is no such directory (yet).
-    Absent,
-    /// By events.
-    Watched,
-    /// By looking every so often, with the reason.
-    Polled(String),
 }
 
 /// A scan that is done.

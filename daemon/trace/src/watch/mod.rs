@@ -15,7 +15,7 @@ use std::time::SystemTime;
 use notify::event::{EventKind, ModifyKind, RenameMode};
 use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 
-pub(crate) use filesystem::without_events;
+use filesystem::without_events;
 
 use crate::source::FileIdentity;
 
@@ -65,6 +65,31 @@ pub(crate) enum NotWatched {
     Gone,
     #[error("{0}")]
     Failed(String),
+}
+
+/// How changes below a root are noticed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RootState {
+    /// There is no such directory (yet).
+    Absent,
+    /// By events.
+    Watched,
+    /// By looking every so often, with the reason.
+    Polled(String),
+}
+
+impl RootState {
+    /// After the attempt to watch it.
+    pub(crate) fn of(root: &Path, held: &Result<Held, NotWatched>) -> Self {
+        match held {
+            Ok(_) => match without_events(root) {
+                None => Self::Watched,
+                Some(filesystem) => Self::Polled(format!("the filesystem is {filesystem}")),
+            },
+            Err(NotWatched::Gone) => Self::Absent,
+            Err(why) => Self::Polled(why.to_string()),
+        }
+    }
 }
 
 /// Directories that are watched, each by itself and not what lies below.
@@ -147,6 +172,28 @@ impl Watches {
             _ => drop(lock(&self.used).remove(directory)),
         }
         Ok(if known == Some(identity) { Held::Still } else { Held::Since })
+    }
+
+    /// Watches a root, and the directory above it: that tells when the root comes or is replaced. Where nothing is
+    /// there yet, that is the nearest one that is.
+    pub(crate) fn hold_root(&mut self, root: &Path) -> Result<Held, NotWatched> {
+        let above = || root.ancestors().skip(1).find(|path| path.is_dir());
+        let mut held = Err(NotWatched::Gone);
+        // Directories may be made while we descend.
+        for _ in 0..8 {
+            let (was, nearest) = (root.is_dir(), above());
+            if let Some(nearest) = nearest {
+                let _ = self.hold(nearest, Rank::Pinned);
+            }
+            let again = self.hold(root, Rank::Pinned);
+            if held != Ok(Held::Since) {
+                held = again;
+            }
+            if root.is_dir() == was && above() == nearest {
+                break;
+            }
+        }
+        held
     }
 
     fn add(&mut self, directory: &Path) -> Result<(), NotWatched> {

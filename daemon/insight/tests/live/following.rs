@@ -1,0 +1,125 @@
+//! What is written is seen.
+
+use std::time::Duration;
+
+use insight::{Phase, SessionFilter, SignalFilter};
+
+use crate::lab::Lab;
+use crate::spine::Spine;
+
+#[test]
+fn a_failed_command_is_a_signal_while_the_session_is_written() {
+    let mut lab = Lab::new();
+    lab.start();
+    lab.read_all();
+    let mut changes = lab.insight().watch_signals(0).unwrap();
+    let mut spine = Spine::begin(&lab.home(), "live-1", 10);
+    spine.failing_turn(1);
+    let change = lab.block_on(async {
+        tokio::time::timeout(Duration::from_secs(10), changes.next()).await.unwrap().unwrap().remove(0)
+    });
+    assert_eq!(
+        (change.phase, change.category.as_str(), change.live, change.number),
+        (Phase::Raised, "exec_failure", true, 1)
+    );
+    assert_eq!(change.signal.unwrap().call_id.as_deref(), Some("call_1"));
+    let evidence = lab.block_on(lab.insight().evidence(&change.id.0, 1 << 20)).unwrap();
+    assert!(evidence.records.iter().any(|record| format!("{:?}", record.content).contains("Bytes")));
+}
+
+#[test]
+fn a_half_written_last_line_waits_for_its_end() {
+    let mut lab = Lab::new();
+    lab.start();
+    let mut spine = Spine::begin(&lab.home(), "half", 10);
+    let line = spine.line("submission", &serde_json::json!({"id": "1", "op": {"type": "undo"}}));
+    let (first, rest) = line.split_at(40);
+    spine.raw(first);
+    assert_eq!(lab.read_all().records, 1);
+    spine.raw(rest);
+    assert_eq!(lab.read_all().records, 1);
+    spine.raw("\n");
+    let done = lab.read_all();
+    assert_eq!((done.records, done.findings), (2, 0));
+}
+
+#[test]
+fn what_cannot_be_read_is_listed_with_its_line_and_the_rest_is_read() {
+    let mut lab = Lab::new();
+    let mut spine = Spine::begin(&lab.home(), "torn", 10);
+    spine.raw("{\"seq\": 2, \"type\"\n");
+    spine.raw("no json\n");
+    spine.failing_turn(1);
+    lab.start();
+    let done = lab.read_all();
+    assert_eq!((done.sessions, done.findings), (1, 2));
+    let findings = lab.block_on(lab.insight().findings(None, Default::default())).unwrap().items;
+    let lines: Vec<_> = findings.iter().map(|finding| (finding.place.line, finding.code.as_str())).collect();
+    assert_eq!(lines, [(2, "broken_json"), (3, "not_an_object")]);
+    assert_eq!(findings[0].path, spine.path());
+    assert!(lab.categories(&spine.id).contains(&"exec_failure".to_owned()));
+}
+
+#[test]
+fn a_session_goes_on_in_the_next_segment() {
+    let mut lab = Lab::new();
+    lab.start();
+    let mut spine = Spine::begin(&lab.home(), "rotated", 10);
+    spine.failing_turn(1);
+    lab.read_all();
+    spine.rotate();
+    spine.failing_turn(2);
+    assert_eq!(lab.read_all().findings, 0);
+    let detail = lab.block_on(lab.insight().session("rot")).unwrap();
+    assert_eq!((detail.files.len(), detail.gaps, detail.view.session.counts.turns), (2, 0, 2));
+    assert_eq!(detail.view.friction["exec_failure"], 2);
+}
+
+#[test]
+fn a_session_settles_when_it_is_idle() {
+    let mut lab = Lab::new();
+    lab.settings.settle_after = Duration::from_millis(300);
+    lab.start();
+    let mut spine = Spine::begin(&lab.home(), "idle", 10);
+    spine.failing_turn(1);
+    lab.until_settled();
+    assert!(lab.signals(&spine.id).iter().all(|signal| signal.settled));
+    assert!(lab.block_on(lab.insight().session("idle")).unwrap().view.settled);
+}
+
+#[test]
+fn lists_come_in_pages_and_filters_choose() {
+    let mut lab = Lab::new();
+    for number in 0..25 {
+        let mut spine = Spine::begin(&lab.home(), &format!("s{number:02}"), 1000 + number);
+        for turn in 1..=4 {
+            spine.failing_turn(turn);
+        }
+    }
+    lab.start();
+    lab.read_all();
+    let insight = lab.insight();
+    let (mut signals, mut token, mut pages) = (Vec::new(), String::new(), 0);
+    while pages == 0 || !token.is_empty() {
+        let request = insight::PageRequest { size: 7, token };
+        let filter = SignalFilter {
+            sessions: SessionFilter {
+                categories: vec!["exec_failure".to_owned()],
+                ..SessionFilter::default()
+            },
+            ..SignalFilter::default()
+        };
+        let page = lab.block_on(insight.signals(filter, request)).unwrap();
+        signals.extend(page.items.into_iter().map(|signal| signal.id));
+        token = page.next;
+        pages += 1;
+    }
+    assert_eq!((signals.len(), pages), (100, 15));
+    signals.sort();
+    signals.dedup();
+    assert_eq!(signals.len(), 100);
+    let report = lab.block_on(insight.report(SessionFilter::default())).unwrap();
+    assert_eq!((report.sessions, report.friction["exec_failure"]), (25, 100));
+    let none = SessionFilter { model: Some("other".to_owned()), ..SessionFilter::default() };
+    assert!(lab.block_on(insight.sessions(none, Default::default())).unwrap().items.is_empty());
+}

@@ -1,0 +1,12 @@
+//! The live pipeline through a real store: what is written becomes rows and signals, however it is cut, and
+//! whatever dies in between.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod chunks;
+mod following;
+mod kills;
+mod lab;
+mod replaced;
+mod restart;
+mod spine;
+mod triggers;

@@ -1,0 +1,100 @@
+//! Files that are no longer what they were.
+
+use std::fs;
+
+use insight::{Phase, Retention};
+
+use crate::lab::Lab;
+use crate::spine::Spine;
+
+#[test]
+fn a_file_that_was_replaced_makes_the_session_anew_under_its_id() {
+    let mut lab = Lab::new();
+    let mut spine = Spine::begin(&lab.home(), "replaced", 100);
+    spine.failing_turn(1);
+    spine.failing_turn(2);
+    lab.start();
+    lab.read_all();
+    assert_eq!(lab.signals(&spine.id).len(), 2);
+    let mut changes = lab.insight().watch_signals(0).unwrap();
+
+    let other = lab.home().join("elsewhere");
+    fs::create_dir_all(&other).unwrap();
+    let text = fs::read_to_string(spine.path()).unwrap();
+    let shorter: Vec<&str> = text.lines().take(6).collect();
+    fs::write(other.join("new"), shorter.join("\n") + "\n").unwrap();
+    fs::rename(other.join("new"), spine.path()).unwrap();
+    lab.read_all();
+
+    assert_eq!(lab.signals(&spine.id).len(), 1);
+    let told = lab.block_on(changes.next()).unwrap();
+    let told: Vec<_> = told.iter().map(|change| (change.phase, change.category.as_str())).collect();
+    assert_eq!(told, [(Phase::Withdrawn, "exec_failure")]);
+}
+
+#[test]
+fn a_file_that_was_cut_and_written_anew_is_read_anew() {
+    let mut lab = Lab::new();
+    let mut spine = Spine::begin(&lab.home(), "rewritten", 100);
+    spine.failing_turn(1);
+    lab.start();
+    lab.read_all();
+    let text = fs::read_to_string(spine.path()).unwrap();
+    // Longer than before, in the same file.
+    let other = text.replace("make", "make everything") + &text.replace("call_1", "call_2");
+    fs::write(spine.path(), other).unwrap();
+    lab.read_all();
+    let calls = lab.block_on(lab.insight().calls(&spine.id, Default::default())).unwrap().items;
+    assert_eq!(calls.len(), 2);
+    assert!(calls[0].arguments.contains("make everything"), "{calls:?}");
+}
+
+#[test]
+fn a_segment_that_comes_late_puts_everything_in_order() {
+    let mut lab = Lab::new();
+    let mut whole = Spine::begin(&lab.home(), "late", 100);
+    whole.failing_turn(1);
+    whole.rotate();
+    whole.failing_turn(2);
+    whole.rotate();
+    whole.failing_turn(3);
+    let middle = whole.directory().join("segment-001.jsonl");
+    let kept = fs::read(&middle).unwrap();
+    fs::remove_file(&middle).unwrap();
+    lab.start();
+    lab.read_all();
+    assert_eq!(lab.signals(&whole.id).len(), 2);
+    fs::write(&middle, kept).unwrap();
+    lab.read_all();
+    let turns = lab.block_on(lab.insight().turns(&whole.id, Default::default())).unwrap().items;
+    assert_eq!(turns.iter().map(|turn| turn.id.as_str()).collect::<Vec<_>>(), ["1", "2", "3"]);
+}
+
+#[test]
+fn what_was_derived_stays_when_the_files_go() {
+    let mut lab = Lab::new();
+    let mut spine = Spine::begin(&lab.home(), "gone", 100);
+    spine.failing_turn(1);
+    lab.start();
+    lab.read_all();
+    let signal = lab.signals(&spine.id).remove(0);
+    fs::remove_dir_all(spine.directory()).unwrap();
+    lab.until(async |insight| insight.session("gone").await.unwrap().view.gone_at);
+    let evidence = lab.block_on(lab.insight().evidence(&signal.id.0, 1000)).unwrap();
+    assert!(evidence.records.iter().all(|record| record.content == insight::EvidenceContent::Gone));
+    assert_eq!(lab.signals(&spine.id), [signal]);
+}
+
+#[test]
+fn what_was_derived_goes_with_the_files_where_that_is_wanted() {
+    let mut lab = Lab::new();
+    lab.settings.retention = Retention::Drop;
+    let mut spine = Spine::begin(&lab.home(), "gone", 100);
+    spine.failing_turn(1);
+    Spine::begin(&lab.home(), "other", 100);
+    lab.start();
+    lab.read_all();
+    fs::remove_dir_all(spine.directory()).unwrap();
+    lab.until(async |insight| insight.session("gone").await.err());
+    assert_eq!(lab.read_all().sessions, 1);
+}

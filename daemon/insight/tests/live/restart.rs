@@ -1,0 +1,49 @@
+//! A daemon that comes back.
+
+use std::time::Instant;
+
+use crate::lab::Lab;
+use crate::spine::Spine;
+
+#[test]
+fn nothing_is_read_twice_after_a_restart() {
+    let mut lab = Lab::new();
+    let mut spine = Spine::begin(&lab.home(), "again", 100);
+    spine.failing_turn(1);
+    lab.start();
+    lab.read_all();
+    let before = lab.dump();
+    lab.stop();
+    lab.start();
+    lab.read_all();
+    let stats = lab.block_on(lab.insight().stats()).unwrap();
+    assert_eq!((stats.bytes_read, stats.signals_raised, stats.last_change), (0, 0, 2), "{stats:?}");
+    assert_eq!(lab.dump(), before);
+    spine.failing_turn(2);
+    lab.read_all();
+    assert_eq!(lab.signals(&spine.id).len(), 2);
+}
+
+#[test]
+fn ten_thousand_sessions_are_taken_up_by_a_stat_each() {
+    let mut lab = Lab::new();
+    for number in 0..10_000 {
+        let mut spine = Spine::begin(&lab.home(), &format!("s{number:05}"), 100_000 + number);
+        spine.ask(1, "hello");
+        spine.shut_down();
+    }
+    lab.settings.settle_after = std::time::Duration::ZERO;
+    lab.start();
+    let begun = Instant::now();
+    assert_eq!(lab.read_all().sessions, 10_000);
+    eprintln!("cold: {:?}", begun.elapsed());
+    lab.until_settled();
+    lab.stop();
+    let begun = Instant::now();
+    lab.start();
+    eprintln!("opened: {:?}", begun.elapsed());
+    lab.read_all();
+    eprintln!("taken up: {:?}", begun.elapsed());
+    let stats = lab.block_on(lab.insight().stats()).unwrap();
+    assert_eq!((stats.sessions, stats.bytes_read, stats.commits), (10_000, 0, 0));
+}

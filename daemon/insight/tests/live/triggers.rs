@@ -1,0 +1,151 @@
+//! Schedules that signals set off.
+
+use std::time::Duration;
+
+use engine::schedule::EventTriggers;
+use engine::{Engine, Event};
+use serde_json::{Value, json};
+
+use crate::lab::Lab;
+use crate::spine::Spine;
+
+fn triggers(lab: &Lab) -> EventTriggers {
+    let mut triggers = EventTriggers::default();
+    triggers.register(lab.insight().trigger());
+    triggers
+}
+
+/// The events of insight from the beginning to one of this kind.
+fn events_until(lab: &Lab, engine: &Engine, kind: &str) -> Vec<Event> {
+    lab.block_on(async {
+        let mut stream = engine.events_from(engine.oldest_event().max(1)).unwrap();
+        let mut found = Vec::new();
+        loop {
+            let events = tokio::time::timeout(Duration::from_secs(20), stream.next()).await.unwrap().unwrap();
+            for event in events {
+                let last = event.kind == kind;
+                if event.kind.starts_with("signal.") || event.kind.starts_with("session.") {
+                    found.push((*event).clone());
+                }
+                if last {
+                    return found;
+                }
+            }
+        }
+    })
+}
+
+#[test]
+fn what_happens_live_is_told_as_events_and_the_past_is_not() {
+    let mut lab = Lab::new();
+    let mut old = Spine::begin(&lab.home(), "old", 100_000);
+    old.failing_turn(1);
+    lab.settings.settle_after = Duration::from_millis(200);
+    lab.start();
+    lab.until_settled();
+    let mut spine = Spine::begin(&lab.home(), "new", 10);
+    spine.failing_turn(1);
+    let events = events_until(&lab, &lab.engine(), "session.settled");
+    let kinds: Vec<_> = events.iter().map(|event| event.kind.as_str()).collect();
+    assert_eq!(kinds.first(), Some(&"session.started"));
+    assert!(kinds.contains(&"signal.raised") && kinds.contains(&"signal.settled"), "{kinds:?}");
+    assert!(events.iter().all(|event| event.data["session"] == "new"), "{events:?}");
+    assert_eq!(lab.signals(&old.id).len(), 1);
+}
+
+#[test]
+fn a_wrong_filter_is_refused() {
+    let mut lab = Lab::new();
+    lab.start();
+    let triggers = triggers(&lab);
+    for wrong in [
+        json!({"category": "x"}),
+        json!({"categories": []}),
+        json!({"severity": 2}),
+        json!({"count": 3}),
+        json!({"count": 0, "within": 60}),
+        json!({"phase": "withdrawn"}),
+    ] {
+        assert!(triggers.check("signal", &wrong).is_err(), "{wrong}");
+    }
+    for right in [
+        Value::Null,
+        json!({"type": "friction", "severity": 0.5, "phase": "settled"}),
+        json!({"count": 3, "within": 60}),
+    ] {
+        assert!(triggers.check("signal", &right).is_ok(), "{right}");
+    }
+}
+
+/// A workflow that has nothing to do.
+struct Noted;
+
+impl engine::Workflow for Noted {
+    const KIND: &'static str = "noted";
+    type Spec = Value;
+    type Output = Value;
+
+    fn leases(&self, _: &Value) -> Vec<engine::LeaseKey> {
+        Vec::new()
+    }
+
+    async fn run(&self, _: &engine::RunContext, _: Value) -> Result<Value, engine::Failure> {
+        Ok(Value::Null)
+    }
+}
+
+#[test]
+fn so_many_signals_within_a_time_start_a_run_once_also_across_a_restart() {
+    let mut lab = Lab::new();
+    lab.workflows = || engine::Registry::default().with(Noted);
+    lab.start();
+    lab.read_all();
+    let mut spine = Spine::begin(&lab.home(), "trouble", 10);
+    let stop = follow_schedules(&lab, true);
+    spine.failing_turn(1);
+    spine.failing_turn(2);
+    lab.until(async |insight| (insight.stats().await.unwrap().signals >= 2).then_some(()));
+    stop.cancel();
+    assert_eq!(runs(&lab), 0);
+    lab.kill();
+    lab.start();
+    let stop = follow_schedules(&lab, false);
+    spine.failing_turn(3);
+    lab.until(async |_| (runs_of(&lab.engine()).await == 1).then_some(()));
+    // There are more than three within the time all along.
+    spine.failing_turn(4);
+    lab.until(async |insight| (insight.stats().await.unwrap().signals >= 4).then_some(()));
+    lab.block_on(lab.engine().probe()).unwrap();
+    assert_eq!(runs(&lab), 1);
+    stop.cancel();
+}
+
+fn follow_schedules(lab: &Lab, add: bool) -> tokio_util::sync::CancellationToken {
+    let stop = tokio_util::sync::CancellationToken::new();
+    lab.block_on(async {
+        let (scheduler, handle) = lab.engine().schedules(triggers(lab)).await.unwrap();
+        let stop = stop.clone();
+        tokio::spawn(async move { scheduler.run(stop).await });
+        if add {
+            let filter = json!({"categories": ["exec_failure"], "count": 3, "within": 3600});
+            let new = engine::schedule::NewSchedule {
+                name: "supervisor".to_owned(),
+                trigger: engine::schedule::Trigger::Event { kind: "signal".to_owned(), filter },
+                start: engine::schedule::Start { workflow: "noted".to_owned(), ..Default::default() },
+                overlap: engine::schedule::Overlap::Queue,
+                missed: engine::schedule::Missed::Skip,
+                enabled: true,
+            };
+            handle.add(new).await.unwrap();
+        }
+    });
+    stop
+}
+
+fn runs(lab: &Lab) -> usize {
+    lab.block_on(runs_of(&lab.engine()))
+}
+
+async fn runs_of(engine: &Engine) -> usize {
+    engine.list(engine::Filter::default(), 10, None).await.unwrap().runs.len()
+}

@@ -1,0 +1,259 @@
+//! What a secret looks like, and a home directory.
+//!
+//! One search by literals decides whether a text is looked at any closer: most have none of them. What the
+//! patterns find in such a text is judged again where a pattern alone would be too eager (code is full of
+//! `token = next`).
+
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+use regex::{Captures, Regex};
+
+use super::Kind;
+
+/// Something to be replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hit {
+    pub(super) range: Range<usize>,
+    pub(super) kind: Kind,
+}
+
+/// No pattern matches a text that has none of these.
+const TRIGGERS: &[&str] = &[
+    "sk-",
+    "sk_live",
+    "sk_test",
+    "rk_live",
+    "ghp_",
+    "gho_",
+    "ghu_",
+    "ghs_",
+    "ghr_",
+    "github_pat_",
+    "glpat-",
+    "akia",
+    "asia",
+    "aiza",
+    "npm_",
+    "pypi-",
+    "xox",
+    "eyj",
+    "-----begin",
+    "auth",
+    "bearer",
+    "passw",
+    "pwd",
+    "secret",
+    "token",
+    "key",
+    "credential",
+    "cookie",
+    "://",
+    "/home/",
+    "/users/",
+    "\\users\\",
+    "\\home\\",
+];
+
+/// Names that say of their value that it is secret.
+const SECRET_NAME: &str = r"[A-Za-z0-9_.\-]*(?i:passw(?:or)?d|passphrase|pwd|secret|token|api[_\-]?key|access[_\-]?key|private[_\-]?key|secret[_\-]?key|signing[_\-]?key|encryption[_\-]?key|auth[_\-]?key|credentials?)(?:_?[A-Z0-9]+)?";
+
+#[expect(clippy::expect_used, reason = "the words are constant, and a test builds the automaton")]
+static TRIGGER: LazyLock<AhoCorasick> = LazyLock::new(|| {
+    AhoCorasick::builder().ascii_case_insensitive(true).build(TRIGGERS).expect("a valid list of words")
+});
+
+/// All patterns in one, so that a text is read once. Which group took part says what was found.
+#[expect(clippy::expect_used, reason = "the pattern is constant, and a test builds it")]
+static PATTERN: LazyLock<Regex> = LazyLock::new(|| {
+    let groups: [(&str, &str); 8] = [
+        (
+            "pem",
+            r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?s:.*?)(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\z)",
+        ),
+        ("jwt", r"\beyJ[A-Za-z0-9_\-]{8,}\.eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}"),
+        (
+            "token",
+            r"\b(?:sk-[A-Za-z0-9_\-]{16,}|[sr]k_(?:live|test)_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_\-]{16,}|(?:AKIA|ASIA)[A-Z0-9]{16}\b|AIza[A-Za-z0-9_\-]{30,}|npm_[A-Za-z0-9]{30,}|pypi-[A-Za-z0-9_\-]{40,}|xox[abeoprs]-[A-Za-z0-9\-]{10,}|xapp-[A-Za-z0-9\-]{10,})",
+        ),
+        ("url", r#"\b[a-zA-Z][a-zA-Z0-9+.\-]*://(?P<userinfo>[^\s/@"'<>\\`]+)@"#),
+        (
+            "header",
+            r#"(?i:\b(?:proxy-)?authorization["']?\s*[:=]\s*["']?(?:(?:bearer|basic|token|digest)\s+)?|\bbearer\s+|\bx-(?:api|auth)-(?:key|token)["']?\s*[:=]\s*["']?|\b(?:set-)?cookie["']?:\s*)(?P<header_value>[A-Za-z0-9._~+/=%;\-]{8,})"#,
+        ),
+        (
+            "assignment",
+            concat!(
+                r#"(?P<name>NAME)(?P<closing>["']?)(?P<equals>\s*(?:=>|:=|=|:)\s*)"#,
+                r#"(?:"(?P<double>[^"\s]{6,})"|'(?P<single>[^'\s]{6,})'|(?P<bare>[^\s"'`,;&|<>(){}\[\]\\]{6,}))"#
+            ),
+        ),
+        ("env", r#"\b(?P<env_name>[A-Z][A-Z0-9]*_[A-Z0-9_]*)=["']?(?P<env_value>[A-Za-z0-9+/_=.\-]{20,})"#),
+        (
+            "home",
+            r"(?:^|[^A-Za-z0-9._~\-])(?P<home_path>(?:/home|/Users)/[A-Za-z0-9][A-Za-z0-9._\-]*|[A-Za-z]:[\\/]+(?i:users)[\\/]+[A-Za-z0-9][A-Za-z0-9._\-]*)",
+        ),
+    ];
+    let parts: Vec<String> = groups
+        .iter()
+        .map(|(name, pattern)| format!("(?P<{name}>{})", pattern.replace("NAME", SECRET_NAME)))
+        .collect();
+    Regex::new(&parts.join("|")).expect("a valid pattern")
+});
+
+/// Whether a name says of its value that it is secret: a key of a JSON object.
+#[expect(clippy::expect_used, reason = "the pattern is constant, and a test builds it")]
+static WHOLE_NAME: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(&format!("^(?:{SECRET_NAME}|(?i:authorization|proxy-authorization|x-api-key))$"))
+        .expect("a valid pattern")
+});
+
+/// Whether a text is worth looking at.
+pub(super) fn may_match(text: &[u8]) -> bool {
+    // `NAME=`: the name of a variable may be anything.
+    let variable =
+        |pair: &[u8]| pair[1] == b'=' && (pair[0].is_ascii_uppercase() || pair[0].is_ascii_digit());
+    TRIGGER.is_match(text) || text.windows(2).any(variable)
+}
+
+/// Whether the value of a JSON key of this name is a secret.
+pub(super) fn names_a_secret(key: &str, value: &str) -> bool {
+    key.len() <= 128
+        && value.len() >= 6
+        && !value.contains(char::is_whitespace)
+        && WHOLE_NAME.is_match(key)
+        && is_no_placeholder(value)
+        && !is_plain_word(value)
+}
+
+/// All that is to be replaced in a text, in order and without overlap.
+pub(super) fn find(text: &str) -> Vec<Hit> {
+    let mut hits = Vec::new();
+    let mut from = 0;
+    while let Some(found) = PATTERN.captures_at(text, from) {
+        let Some(whole) = found.get(0) else { break };
+        if let Some(hit) = judge(&found) {
+            // What was matched before the value may be the end of the next thing, so go on right behind it.
+            from = hit.range.end.max(whole.start() + 1);
+            hits.push(hit);
+        } else {
+            // The name alone is skipped: its value may be something that another pattern knows.
+            from = found.name("equals").map_or(whole.end(), |equals| equals.end()).max(whole.start() + 1);
+        }
+        while !text.is_char_boundary(from) {
+            from += 1;
+        }
+    }
+    hits
+}
+
+/// What a match really is.
+fn judge(found: &Captures<'_>) -> Option<Hit> {
+    let hit = |name: &str, kind| found.name(name).map(|group| Hit { range: group.range(), kind });
+    if found.name("url").is_some() {
+        let userinfo = found.name("userinfo")?;
+        // `git@`, `user@`: a name alone is no secret; a long one is a token.
+        let (name, password) =
+            userinfo.as_str().split_once(':').map_or((userinfo.as_str(), ""), |(name, rest)| (name, rest));
+        let secret = !password.is_empty() || (name.len() >= 16 && !is_plain_word(name));
+        return if secret && is_no_placeholder(userinfo.as_str()) {
+            hit("userinfo", Kind::Url)
+        } else {
+            None
+        };
+    }
+    if let Some(value) = found.name("header_value") {
+        // `Authorization: required`, `a bearer certificate`: words.
+        let plain =
+            is_plain_word(value.as_str()) && !value.as_str().bytes().any(|byte| byte.is_ascii_uppercase());
+        return if plain || !is_no_placeholder(value.as_str()) {
+            None
+        } else {
+            hit("header_value", Kind::Header)
+        };
+    }
+    if found.name("assignment").is_some() {
+        return assignment(found);
+    }
+    if let Some(value) = found.name("env_value") {
+        return if is_random(value.as_str()) { hit("env_value", Kind::Env) } else { None };
+    }
+    hit("pem", Kind::PrivateKey)
+        .or_else(|| hit("jwt", Kind::Jwt))
+        .or_else(|| hit("token", Kind::Token))
+        .or_else(|| hit("home_path", Kind::Home))
+}
+
+/// `password=…` and the like. Code and prose have many of these that are no secrets.
+fn assignment(found: &Captures<'_>) -> Option<Hit> {
+    let name = found.name("name")?.as_str();
+    let equals = found.name("equals")?.as_str();
+    let quoted = found.name("double").or_else(|| found.name("single"));
+    let value = quoted.or_else(|| found.name("bare"))?;
+    let text = value.as_str();
+    let bare = quoted.is_none();
+    // `token: Token`, `password = getpass.getpass`, `secret == other`: names, not values.
+    let spaced = equals.trim() != equals;
+    let tied = text.to_ascii_lowercase().contains(&name.to_ascii_lowercase())
+        || name.to_ascii_lowercase().contains(&text.to_ascii_lowercase());
+    let code = bare && (spaced || equals.trim() != "=") && is_plain_word(text);
+    let number = text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b',' | b'_'));
+    let doubled = text.starts_with(['=', '/', '~']);
+    if tied || code || number || doubled || !is_no_placeholder(text) || (bare && is_known_word(text)) {
+        return None;
+    }
+    // A dotted name is a member of something, whatever it is called.
+    if bare && text.contains('.') && is_plain_word(text) {
+        return None;
+    }
+    Some(Hit { range: value.range(), kind: Kind::Assignment })
+}
+
+/// Letters, dots and underscores: a name or a word rather than a value.
+fn is_plain_word(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'.' | b':' | b'-' | b'?' | b'!'))
+}
+
+fn is_known_word(text: &str) -> bool {
+    ["undefined", "required", "optional", "string", "String", "boolean", "number", "process.env", "Option"]
+        .iter()
+        .any(|word| text.starts_with(word))
+}
+
+/// Not `$VAR`, `<your-key>`, `%s`, `***`, or what was replaced before.
+fn is_no_placeholder(text: &str) -> bool {
+    let starts = text.starts_with(['$', '<', '%', '{', '*', '[']);
+    let same = text.bytes().all(|byte| Some(byte) == text.bytes().next());
+    !starts && !same && !text.contains("${") && !text.contains("...") && !text.contains('…')
+}
+
+/// Letters and digits without a pattern to them. Hexadecimal alone is a hash more often than a key, and a
+/// path has slashes between words.
+fn is_random(text: &str) -> bool {
+    let has_digit = text.bytes().any(|byte| byte.is_ascii_digit());
+    let has_upper = text.bytes().any(|byte| byte.is_ascii_uppercase());
+    let has_lower = text.bytes().any(|byte| byte.is_ascii_lowercase());
+    let hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let path = text.starts_with('/') || text.starts_with('.') || text.contains("/.");
+    has_digit && has_upper && has_lower && !hex && !path && entropy(text) >= 3.9
+}
+
+/// Bits per byte.
+fn entropy(text: &str) -> f64 {
+    let mut counts = [0_u32; 256];
+    for byte in text.bytes() {
+        counts[usize::from(byte)] += 1;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "the patterns bound the length far below 2^52")]
+    let total = text.len() as f64;
+    counts
+        .iter()
+        .filter(|count| **count > 0)
+        .map(|count| {
+            let share = f64::from(*count) / total;
+            -share * share.log2()
+        })
+        .sum()
+}

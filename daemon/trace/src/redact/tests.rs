@@ -1,0 +1,157 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::borrow::Cow;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn redacted(text: &str) -> String {
+    Redactor::new().text(text).into_owned()
+}
+
+/// Made up here, in the form of the real ones.
+const GITHUB: &str = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
+const OPENAI: &str = "sk-proj-0123456789abcdefABCDEF0123456789";
+
+#[test]
+fn tokens_of_known_form_are_replaced() {
+    for secret in [
+        GITHUB,
+        OPENAI,
+        "github_pat_11ABCDEFG0123456789_abcdefghijklmnopqrstuvwxyz",
+        "AKIAIOSFODNN7EXAMPLE",
+        "xoxb-123456789012-abcdefghijkl",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N",
+        "glpat-abcdefghij0123456789",
+    ] {
+        assert_eq!(redacted(&format!("before {secret} after")), "before [secret:1] after", "{secret}");
+    }
+}
+
+#[test]
+fn values_are_replaced_by_their_name() {
+    for (text, expected) in [
+        ("password=hunter2!", "password=[secret:1]"),
+        ("PGPASSWORD='pa55word' psql", "PGPASSWORD='[secret:1]' psql"),
+        ("curl -H 'Authorization: Bearer abc123def456'", "curl -H 'Authorization: Bearer [secret:1]'"),
+        ("Authorization: Basic dXNlcjpwYXNz", "Authorization: Basic [secret:1]"),
+        ("https://me:pass@example.org/x.git", "https://[secret:1]@example.org/x.git"),
+        ("{\"api_key\": \"abcdef123\"}", "{\"api_key\": \"[secret:1]\"}"),
+        ("export AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG", "export AWS_SECRET_ACCESS_KEY=[secret:1]"),
+        ("SERVICE_DSN=aB3dE5gH7jK9mN1pQ3sT5vW7", "SERVICE_DSN=[secret:1]"),
+        ("--token=abcdef0123", "--token=[secret:1]"),
+    ] {
+        assert_eq!(redacted(text), expected);
+    }
+}
+
+#[test]
+fn what_only_looks_like_a_secret_stays() {
+    for text in [
+        "let token = parser.next_token();",
+        "password=password",
+        "def login(user, password=default_password):",
+        "token: Token",
+        "secret == other_secret",
+        "API_KEY=$API_KEY",
+        "password: <your-password>",
+        "git@example.org:team/app.git",
+        "ssh://git@example.org/app.git",
+        "GIT_COMMIT=9f31c0de9f31c0de9f31c0de9f31c0de9f31c0de",
+        "the tokens are counted: max_tokens=100000",
+        "see https://example.org/home/page and /srv/home/x",
+        "task-queue sk-learn eyJ",
+    ] {
+        assert_eq!(redacted(text), text);
+    }
+}
+
+#[test]
+fn home_directories_become_a_tilde() {
+    assert_eq!(redacted("/home/ann/app/src and '/Users/bob'"), "~/app/src and '~'");
+    assert_eq!(redacted("file:///home/ann/x"), "file://~/x");
+    assert_eq!(redacted(r"C:\Users\Ann\app"), r"~\app");
+    assert_eq!(redacted("PATH=/home/ann/bin:/home/ann/.cargo/bin"), "PATH=~/bin:~/.cargo/bin");
+}
+
+#[test]
+fn the_same_secret_has_the_same_number_in_every_text_of_an_output() {
+    let mut redactor = Redactor::new();
+    redactor.enter("a");
+    assert_eq!(redactor.text(&format!("{GITHUB} {OPENAI}")), "[secret:1] [secret:2]");
+    redactor.enter("b");
+    assert_eq!(redactor.text(&format!("x {OPENAI}")), "x [secret:2]");
+    let report = redactor.report();
+    assert_eq!((report.secrets, report.total()), (2, 3));
+    assert_eq!(report.replaced[1], Replaced { kind: Kind::Token, file: "b".into(), count: 1 });
+    assert!(!serde_json::to_string(&report).unwrap().contains(GITHUB));
+}
+
+#[test]
+fn a_key_in_a_patch_leaves_as_many_lines_as_it_had() {
+    let patch = "@@ -0,0 +1,4 @@\n+-----BEGIN RSA PRIVATE KEY-----\n+MIIEowIBAAKCAQEA\n+-----END RSA PRIVATE KEY-----\n+done\n";
+    let out = redacted(patch);
+    assert_eq!(out, "@@ -0,0 +1,4 @@\n+[secret:1]\n+[secret:1]\n+[secret:1]\n+done\n");
+}
+
+#[test]
+fn json_keeps_everything_but_the_secret() {
+    let line = format!(
+        r#"{{"b":1e400, "a":"\u002fhome/ann \"{GITHUB}\"","a":2 ,"password":"hunter22","/home/ann/f":null}}"#
+    );
+    let mut redactor = Redactor::new();
+    let out = redactor.json(line.as_bytes());
+    assert_eq!(
+        std::str::from_utf8(&out).unwrap(),
+        r#"{"b":1e400, "a":"~ \"[secret:1]\"","a":2 ,"password":"[secret:2]","~/f":null}"#
+    );
+}
+
+#[test]
+fn a_torn_line_is_redacted_as_text() {
+    let mut redactor = Redactor::new();
+    let out =
+        redactor.json(format!("{{\"type\":\"event\",\"text\":\"key {GITHUB} and").as_bytes()).into_owned();
+    assert_eq!(String::from_utf8(out).unwrap(), "{\"type\":\"event\",\"text\":\"key [secret:1] and");
+}
+
+#[test]
+fn output_in_base64_is_looked_into() {
+    use base64::Engine as _;
+    let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    let line =
+        json!({"type": "exec_command_output_delta", "chunk": encode(&format!("key {GITHUB}\n"))}).to_string();
+    let mut redactor = Redactor::new();
+    let out: Value = serde_json::from_slice(&redactor.json(line.as_bytes())).unwrap();
+    assert_eq!(out["chunk"], encode("key [secret:1]\n"));
+}
+
+#[test]
+fn an_inactive_redactor_changes_nothing() {
+    let mut redactor = Redactor::inactive();
+    assert_eq!(redactor.text(GITHUB), GITHUB);
+    assert!(matches!(redactor.json(br#"{"password":"hunter22"}"#), Cow::Borrowed(_)));
+    let mut value = json!({"password": "hunter22"});
+    redactor.value(&mut value);
+    assert_eq!(value["password"], "hunter22");
+}
+
+proptest! {
+    #[test]
+    fn any_text_keeps_the_number_of_its_lines(text in "(?s).{0,200}|(password=|/home/|sk-|https://|é|\n|[a-z0-9@:]{1,9}){0,30}") {
+        let once = redacted(&text);
+        prop_assert_eq!(once.matches('\n').count(), text.matches('\n').count());
+    }
+
+    #[test]
+    fn any_bytes_pass_as_json_and_valid_json_stays_valid(text in "(?s).{0,80}", key in "[a-z_]{0,12}") {
+        let mut redactor = Redactor::new();
+        let _ = redactor.json(text.as_bytes());
+        let line = json!({key: [text, {"token": GITHUB}]}).to_string();
+        let out = redactor.json(line.as_bytes()).into_owned();
+        prop_assert!(serde_json::from_slice::<Value>(&out).is_ok());
+        prop_assert!(!String::from_utf8(out).unwrap().contains(GITHUB));
+    }
+}

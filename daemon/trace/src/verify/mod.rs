@@ -1,0 +1,104 @@
+//! Judging files as they stand: does a spine or a rollout keep what its format promises?
+//!
+//! Everything is read as a stream; what is remembered is bounded. An [`Level::Error`] says that something is
+//! lost or was changed; a [`Level::Warning`] what crashes and the writers' known habits explain.
+
+mod numbers;
+mod report;
+mod rollout;
+mod segment;
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use serde::Deserialize as _;
+use sha2::{Digest as _, Sha256};
+
+pub use report::{Code, Finding, Level};
+
+use crate::spine::{self, Segment};
+use report::Report;
+
+/// Verifies a session's directory, one segment of a spine, or a rollout. What cannot be read is a finding, too.
+pub fn verify(path: &Path) -> Vec<Finding> {
+    let mut report = Report::default();
+    if path.is_dir() {
+        segment::verify_all(path, &mut report);
+    } else if let Some(segment) = Segment::of(path) {
+        segment::verify_one(&segment, &mut report);
+    } else if begins_like_a_spine(path) {
+        segment::verify_one(&Segment { index: 0, path: path.to_owned() }, &mut report);
+    } else {
+        rollout::verify(path, &mut report);
+    }
+    report.finish()
+}
+
+fn begins_like_a_spine(path: &Path) -> bool {
+    let mut start = [0; 4096];
+    let read = File::open(path).and_then(|mut file| file.read(&mut start)).unwrap_or_default();
+    memchr::memmem::find(start.get(..read).unwrap_or_default(), spine::SCHEMA_VERSION.as_bytes()).is_some()
+}
+
+/// What is wrong with a line as JSON: the code, the offset in the line, and words. None if it is an object of
+/// correct JSON.
+fn grammar(line: &[u8]) -> Option<(Code, usize, String)> {
+    let mut json = serde_json::Deserializer::from_slice(line);
+    let checked = serde::de::IgnoredAny::deserialize(&mut json).and_then(|_| json.end());
+    if let Err(error) = checked {
+        return Some((
+            Code::Unparsable,
+            error.column().saturating_sub(1),
+            format!("the line is no JSON: {error}"),
+        ));
+    }
+    if let Err(error) = std::str::from_utf8(line) {
+        let message = "the line has bytes that are no UTF-8".to_owned();
+        return Some((Code::InvalidUtf8, error.valid_up_to(), message));
+    }
+    None
+}
+
+/// Hashes and counts what is read through it.
+struct Hashing<R> {
+    source: R,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl<R> Hashing<R> {
+    fn new(source: R) -> Self {
+        Self { source, hash: Sha256::new(), bytes: 0 }
+    }
+
+    fn finish(self) -> (String, u64) {
+        (hexadecimal(&self.hash.finalize()), self.bytes)
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        self.hash.update(buffer.get(..read).unwrap_or_default());
+        self.bytes = self.bytes.saturating_add(read as u64);
+        Ok(read)
+    }
+}
+
+impl<R: Seek> Seek for Hashing<R> {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        self.source.seek(position)
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests;

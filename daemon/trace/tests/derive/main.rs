@@ -1,0 +1,14 @@
+//! What is derived from records: each test is a short session in Codex's own form.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::needless_pass_by_value, reason = "records are written where they are passed")]
+
+mod approvals;
+mod calls;
+mod dialects;
+mod epochs;
+mod limits;
+mod lineage;
+mod restarts;
+mod rollouts;
+mod scene;
+mod turns;
