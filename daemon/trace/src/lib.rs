@@ -18,8 +18,8 @@
 //! through [`redact`] and is written by [`output`]. Runs that other tools keep in directories are recognised by
 //! [`rundir`].
 
-pub mod batch;
 pub mod atif;
+pub mod batch;
 pub mod bundle;
 pub mod decode;
 pub mod derive;
@@ -38,8 +38,6 @@ pub mod tail;
 pub mod transcript;
 pub mod verify;
 mod watch;
-pub mod spine;
-pub mod verify;
 
 pub use fact::{Fact, What};
 pub use id::{InvalidSessionId, SessionId};
