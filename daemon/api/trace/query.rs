@@ -13,7 +13,7 @@ use trace::SessionId;
 use trace::session::{Approval, ToolCall};
 
 use super::error::from_insight;
-use super::{view, write};
+use super::{verify, view, write};
 use crate::api::error::invalid;
 use crate::api::list::{Streamed, page_size, until_stopped};
 use crate::api::view::{read_time, time};
@@ -203,7 +203,7 @@ impl TraceService for Traces {
         &self,
         request: Request<v1::VerifyTraceRequest>,
     ) -> Result<Response<Self::VerifyTraceStream>, Status> {
-        let findings = write::verify(self, request.into_inner()).await?;
+        let findings = verify::findings(self, request.into_inner()).await?;
         Ok(Response::new(until_stopped(&self.stopping, findings)))
     }
 

@@ -127,7 +127,7 @@ impl SignalService for Signals {
                 EvidenceContent::Gone | EvidenceContent::Unreadable { .. } => (Vec::new(), true),
             };
             if !request.raw {
-                line = super::redacted(line);
+                line = super::redacted(&line);
             }
             cut |= line.len() > room;
             line.truncate(room);

@@ -2,6 +2,8 @@
 //!
 //! - [`signal`]: what a signal is;
 //! - [`rules`]: the rule set `v1`, fed fact by fact;
+//! - [`compat`]: what an earlier tool finds, for comparing;
+//! - [`profile`]: a session in two words;
 //! - [`Insight`]: the handle: what is asked of sessions and signals, and what follows them live;
 //! - [`Settings`]: what can be set;
 //! - [`view`]: what is asked and answered;
@@ -9,11 +11,13 @@
 //! - [`dataset`]: tasks together;
 //! - `store`: what is kept, in the engine's store.
 
+pub mod compat;
 pub mod dataset;
 pub mod distill;
 mod handle;
 mod ingest;
 mod log;
+pub mod profile;
 mod query;
 pub mod rules;
 mod settings;
@@ -24,6 +28,7 @@ pub mod view;
 
 pub use handle::{Ingest, Insight};
 pub use log::SignalStream;
+pub use profile::Profile;
 pub use settings::{Retention, Settings};
 pub use signal::Signal;
 pub use store::tables::TABLES;

@@ -255,7 +255,10 @@ mod tests {
     }
 
     fn line(line: u64, offset: u64, text: &str) -> Given {
-        (Place { file: 7, line, offset, len: text.len() as u32 }, Some(text.as_bytes().to_vec()))
+        (
+            Place { file: 7, line, offset, len: u32::try_from(text.len()).unwrap() },
+            Some(text.as_bytes().to_vec()),
+        )
     }
 
     #[test]

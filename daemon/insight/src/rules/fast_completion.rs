@@ -43,7 +43,7 @@ impl Verdict for FastCompletion {
                 match CallKind::of(call) {
                     CallKind::Patch => self.patches = self.patches.saturating_add(1),
                     CallKind::Exec if !only_looks(&call.arguments) => {
-                        self.execs = self.execs.saturating_add(1)
+                        self.execs = self.execs.saturating_add(1);
                     }
                     _ => return,
                 }

@@ -40,7 +40,9 @@ mod words;
 mod zero_denial;
 
 #[cfg(test)]
-mod story;
+pub(crate) mod story;
+#[cfg(test)]
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -55,7 +57,9 @@ pub(crate) use finding::Finding;
 pub(crate) use moment::Moment;
 pub(crate) use tally::Tally;
 pub(crate) use whole::{Verdict, Whole};
+pub(crate) use words::clean;
 
+use crate::profile::Course;
 use crate::signal::{Anchor, RuleSet, Signal, SignalId};
 
 /// What changes about a session's signals.
@@ -119,6 +123,7 @@ impl Scope<'_> {
 pub struct RuleSetV1 {
     session: SessionId,
     memory: moment::Memory,
+    course: Course,
     stateful: Stateful,
 }
 
@@ -144,12 +149,18 @@ struct Stateful {
 impl RuleSetV1 {
     /// The rules, before the first fact of a session.
     pub fn new(session: SessionId) -> Self {
-        Self { session, memory: moment::Memory::default(), stateful: Stateful::default() }
+        Self {
+            session,
+            memory: moment::Memory::default(),
+            course: Course::default(),
+            stateful: Stateful::default(),
+        }
     }
 
     /// Takes the next fact.
     pub fn feed(&mut self, fact: &Fact<'_>, out: &mut impl Output) {
         let moment = self.memory.moment(fact);
+        self.course.feed(fact);
         let scope = &mut Scope { session: &self.session, out };
         for rule in STATELESS {
             rule(&moment, scope);
@@ -168,6 +179,11 @@ impl RuleSetV1 {
         rules.first_attempt_success.feed(&moment, scope);
         rules.zero_denial.feed(&moment, scope);
         rules.rapid_approvals.feed(&moment, scope);
+    }
+
+    /// How the session has gone so far: with its signals, what its profile is made of.
+    pub fn course(&self) -> &Course {
+        &self.course
     }
 }
 

@@ -38,8 +38,8 @@ struct Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Progress {
     Pending,
-    InProgress,
-    Completed,
+    Begun,
+    Done,
 }
 
 /// What an update did to the plan before it.
@@ -58,8 +58,8 @@ enum Step {
 impl Plan {
     fn of(steps: &[PlanStep<'_>]) -> Self {
         let progress = |status: &str| match status {
-            "completed" => Progress::Completed,
-            "in_progress" => Progress::InProgress,
+            "completed" => Progress::Done,
+            "in_progress" => Progress::Begun,
             _ => Progress::Pending,
         };
         let steps = steps.iter().take(STEPS);
@@ -67,7 +67,7 @@ impl Plan {
     }
 
     fn is_completed(&self) -> bool {
-        !self.steps.is_empty() && self.steps.iter().all(|(_, progress)| *progress == Progress::Completed)
+        !self.steps.is_empty() && self.steps.iter().all(|(_, progress)| *progress == Progress::Done)
     }
 
     /// Puts the next state in place of this one and tells what it did.

@@ -15,12 +15,12 @@ use crate::rules::{Change, Output, RuleSetV1};
 use crate::signal::{Signal, SignalId};
 
 /// A session as it is told, with the signals that are live.
-pub(super) struct Story {
-    pub(super) rules: RuleSetV1,
-    pub(super) live: BTreeMap<SignalId, Signal>,
+pub(crate) struct Story {
+    pub(crate) rules: RuleSetV1,
+    pub(crate) live: BTreeMap<SignalId, Signal>,
     /// All that was said.
-    pub(super) changes: Vec<Change>,
-    pub(super) epoch: u32,
+    pub(crate) changes: Vec<Change>,
+    pub(crate) epoch: u32,
     seq: u64,
     millisecond: i64,
     turns: u32,
@@ -32,7 +32,7 @@ pub(super) struct Story {
 }
 
 impl Story {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             rules: RuleSetV1::new("story".parse().unwrap()),
             live: BTreeMap::new(),
@@ -50,14 +50,14 @@ impl Story {
     }
 
     /// A session in its first turn.
-    pub(super) fn begun(words: &str) -> Self {
+    pub(crate) fn begun(words: &str) -> Self {
         let mut story = Self::new();
         story.says(words);
         story
     }
 
     /// The live signals of a category, in order.
-    pub(super) fn found(&self, category: &str) -> Vec<Signal> {
+    pub(crate) fn found(&self, category: &str) -> Vec<Signal> {
         let mut found: Vec<_> =
             self.live.values().filter(|signal| signal.category == category).cloned().collect();
         found.sort_by_key(|signal| signal.seq_start);
@@ -66,14 +66,14 @@ impl Story {
 
     /// The one live signal of a category.
     #[track_caller]
-    pub(super) fn only(&self, category: &str) -> Signal {
+    pub(crate) fn only(&self, category: &str) -> Signal {
         let found = self.found(category);
         assert_eq!(found.len(), 1, "{category} in {:#?}", self.live);
         found.into_iter().next().unwrap()
     }
 
     #[track_caller]
-    pub(super) fn none(&self, category: &str) {
+    pub(crate) fn none(&self, category: &str) {
         assert_eq!(self.found(category), [], "no {category}");
     }
 
@@ -106,7 +106,7 @@ impl Story {
     }
 
     /// The user speaks, which begins a turn.
-    pub(super) fn says(&mut self, words: &str) -> &mut Self {
+    pub(crate) fn says(&mut self, words: &str) -> &mut Self {
         let turn = Turn {
             ordinal: self.turns,
             epoch: self.epoch,
@@ -130,12 +130,12 @@ impl Story {
             .tell_at(turn.started, What::UserSpoke { text: words })
     }
 
-    pub(super) fn agent_says(&mut self, text: &str) -> &mut Self {
+    pub(crate) fn agent_says(&mut self, text: &str) -> &mut Self {
         self.tell(What::AgentSpoke { text })
     }
 
     /// The turn ends.
-    pub(super) fn ends(&mut self, end: TurnEnd) -> &mut Self {
+    pub(crate) fn ends(&mut self, end: TurnEnd) -> &mut Self {
         let Some(mut turn) = self.turn.clone() else { return self };
         let at = self.stamp();
         turn.end = end;
@@ -146,7 +146,7 @@ impl Story {
     }
 
     /// A command that succeeds at first, and that can be changed into any other call.
-    pub(super) fn call(&mut self, change: impl FnOnce(&mut ToolCall)) -> &mut Self {
+    pub(crate) fn call(&mut self, change: impl FnOnce(&mut ToolCall)) -> &mut Self {
         let mut call = self.opened();
         call.outcome = CallOutcome::Succeeded;
         self.tell_at(call.opened, What::CallOpened(&call));
@@ -185,7 +185,7 @@ impl Story {
         }
     }
 
-    pub(super) fn exec(&mut self, command: &str, exit_code: i64) -> &mut Self {
+    pub(crate) fn exec(&mut self, command: &str, exit_code: i64) -> &mut Self {
         self.call(|call| {
             call.arguments = command.to_owned();
             call.exit_code = Some(exit_code);
@@ -193,7 +193,7 @@ impl Story {
         })
     }
 
-    pub(super) fn patch(&mut self, changes: &[(&str, ChangeKind)], outcome: CallOutcome) -> &mut Self {
+    pub(crate) fn patch(&mut self, changes: &[(&str, ChangeKind)], outcome: CallOutcome) -> &mut Self {
         self.call(|call| {
             call.tool = "apply_patch".into();
             call.changes = changes.iter().map(|(path, kind)| ((*path).to_owned(), *kind)).collect();
@@ -202,7 +202,7 @@ impl Story {
     }
 
     /// A call begins and asks for approval.
-    pub(super) fn asks(&mut self, kind: ApprovalKind) -> &mut Self {
+    pub(crate) fn asks(&mut self, kind: ApprovalKind) -> &mut Self {
         let mut call = self.opened();
         if kind == ApprovalKind::Patch {
             call.tool = "apply_patch".into();
@@ -226,7 +226,7 @@ impl Story {
     }
 
     /// The call that asked before asks again.
-    pub(super) fn asks_again(&mut self) -> &mut Self {
+    pub(crate) fn asks_again(&mut self) -> &mut Self {
         let Some(mut approval) = self.approval.clone() else { return self };
         let at = self.stamp();
         approval.requested = Some(at);
@@ -237,13 +237,13 @@ impl Story {
         self.tell_at(at, What::Asked(&approval))
     }
 
-    pub(super) fn waits(&mut self, seconds: i64) -> &mut Self {
+    pub(crate) fn waits(&mut self, seconds: i64) -> &mut Self {
         self.millisecond += seconds * 1000;
         self
     }
 
     /// The request is answered.
-    pub(super) fn answers(&mut self, decision: &str) -> &mut Self {
+    pub(crate) fn answers(&mut self, decision: &str) -> &mut Self {
         let Some(mut approval) = self.approval.clone() else { return self };
         let at = self.stamp();
         approval.decided = Some(at);
@@ -257,13 +257,13 @@ impl Story {
         self.tell_at(at, What::Decided(&approval))
     }
 
-    pub(super) fn leaves_unanswered(&mut self) -> &mut Self {
+    pub(crate) fn leaves_unanswered(&mut self) -> &mut Self {
         let Some(approval) = self.approval.take() else { return self };
         self.tell(What::Unanswered(&approval))
     }
 
     /// The call that asked ends.
-    pub(super) fn closes(&mut self, outcome: CallOutcome, exit_code: Option<i64>) -> &mut Self {
+    pub(crate) fn closes(&mut self, outcome: CallOutcome, exit_code: Option<i64>) -> &mut Self {
         let Some(mut call) = self.open.take() else { return self };
         let at = self.stamp();
         call.closed = Some(at);
@@ -272,19 +272,19 @@ impl Story {
         self.tell_at(at, What::CallClosed(&call))
     }
 
-    pub(super) fn error(&mut self, message: &str, info: Option<&str>) -> &mut Self {
+    pub(crate) fn error(&mut self, message: &str, info: Option<&str>) -> &mut Self {
         self.tell(What::Error { message, info })
     }
 
-    pub(super) fn stream_error(&mut self, message: &str) -> &mut Self {
+    pub(crate) fn stream_error(&mut self, message: &str) -> &mut Self {
         self.tell(What::StreamError { message, info: None })
     }
 
-    pub(super) fn warning(&mut self, message: &str) -> &mut Self {
+    pub(crate) fn warning(&mut self, message: &str) -> &mut Self {
         self.tell(What::Warning { message })
     }
 
-    pub(super) fn compacts(&mut self) -> &mut Self {
+    pub(crate) fn compacts(&mut self) -> &mut Self {
         let at = self.stamp();
         let row = CompactionRow {
             ordinal: self.compactions,
@@ -298,7 +298,7 @@ impl Story {
     }
 
     /// A plan such as `a+ b> c-`: completed, in progress, pending.
-    pub(super) fn plans(&mut self, steps: &str) -> &mut Self {
+    pub(crate) fn plans(&mut self, steps: &str) -> &mut Self {
         let steps: Vec<_> = steps
             .split_whitespace()
             .map(|step| PlanStep {
@@ -313,34 +313,34 @@ impl Story {
         self.tell(What::Plan(&steps))
     }
 
-    pub(super) fn diff(&mut self, hash: u64) -> &mut Self {
+    pub(crate) fn diff(&mut self, hash: u64) -> &mut Self {
         self.tell(What::Diff { hash, empty: hash == 0 })
     }
 
-    pub(super) fn undoes(&mut self, success: Option<bool>) -> &mut Self {
+    pub(crate) fn undoes(&mut self, success: Option<bool>) -> &mut Self {
         self.tell(What::Undo { success })
     }
 
-    pub(super) fn rolls_back(&mut self, turns: u64) -> &mut Self {
+    pub(crate) fn rolls_back(&mut self, turns: u64) -> &mut Self {
         self.tell(What::Rollback { turns })
     }
 
     /// Codex is started again on the session.
-    pub(super) fn resumes(&mut self) -> &mut Self {
+    pub(crate) fn resumes(&mut self) -> &mut Self {
         self.epoch += 1;
         self.turn = None;
         self.tell(What::EpochBegan)
     }
 
     /// Nothing comes for a while. No record tells of it.
-    pub(super) fn settles(&mut self) -> &mut Self {
+    pub(crate) fn settles(&mut self) -> &mut Self {
         let session = session();
         let at = Stamp { seq: self.seq, time: None, place: Place::default() };
         self.tell_at(at, What::Settled(&session))
     }
 }
 
-pub(super) fn session() -> Session {
+pub(crate) fn session() -> Session {
     Session {
         id: "story".parse().unwrap(),
         format: Format::Spine,

@@ -35,12 +35,11 @@ mod tests {
     use crate::rules::story::Story;
 
     #[test]
-    #[expect(clippy::float_cmp, reason = "the values are constants")]
     fn a_reconnect_is_less_severe_than_a_stream_that_stays_broken() {
         let mut story = Story::begun("fix it");
         story.stream_error("Reconnecting... 1/5").stream_error("stream disconnected before completion");
         let found = story.found("stream_error");
         assert_eq!(found.len(), 2);
-        assert_eq!((found[0].severity, found[1].severity), (0.4, 0.9));
+        assert!(found[0].severity < found[1].severity);
     }
 }

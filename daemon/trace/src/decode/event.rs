@@ -336,6 +336,7 @@ pub(super) fn millis(duration: Raw<'_>) -> Option<u64> {
 
 /// Seconds as milliseconds. Half a year and below zero are no durations of a call.
 pub(super) fn seconds_to_millis(seconds: f64) -> Option<u64> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the number is in range")]
     (0.0..15_000_000.0).contains(&seconds).then(|| (seconds * 1000.0).round() as u64)
 }
 

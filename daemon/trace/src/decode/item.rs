@@ -185,7 +185,7 @@ pub(super) enum OfTurn<'a> {
 }
 
 /// Reads the `item` of `item_started` or `item_completed`.
-pub(super) fn of_turn<'a>(item: Option<Raw<'a>>, completed: bool) -> Result<OfTurn<'a>, Broken> {
+pub(super) fn of_turn(item: Option<Raw<'_>>, completed: bool) -> Result<OfTurn<'_>, Broken> {
     let Some(item) = item else { return Ok(OfTurn::Nothing) };
     let [kind] = item.pick(["type"])?;
     let kind = text(kind);

@@ -118,11 +118,17 @@ impl<'a> Raw<'a> {
         let bytes = self.bytes();
         let (digits, sign) = bytes.strip_prefix(b"-").map_or((bytes, 1), |digits| (digits, -1));
         let small = decimal(digits).and_then(|number| i64::try_from(number).ok()).map(|number| sign * number);
+        #[expect(clippy::cast_possible_truncation, reason = "the number is whole and small enough")]
         small.or_else(|| self.whole().filter(|number| number.abs() < 9e18).map(|number| number as i64))
     }
 
     /// A whole number from 0.
     pub(super) fn count(self) -> Option<u64> {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the number is whole and in range"
+        )]
         decimal(self.bytes()).or_else(|| {
             self.whole().filter(|number| (0.0..1.8e19).contains(number)).map(|number| number as u64)
         })
@@ -378,18 +384,20 @@ enum Class {
 fn class(byte: u8) -> Class {
     const CLASSES: [Class; 256] = {
         let mut classes = [Class::Other; 256];
-        let mut byte = 0_usize;
-        while byte < 256 {
-            classes[byte] = match byte as u8 {
+        let mut byte = 0_u8;
+        loop {
+            classes[byte as usize] = match byte {
                 b'-' | b'+' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => Class::Word,
                 b'"' => Class::Quote,
                 b'{' | b'[' => Class::Open,
                 b'}' | b']' => Class::Close,
                 _ => Class::Other,
             };
+            if byte == u8::MAX {
+                break classes;
+            }
             byte += 1;
         }
-        classes
     };
     CLASSES[usize::from(byte)]
 }

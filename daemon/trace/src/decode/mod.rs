@@ -110,3 +110,6 @@ fn trim(line: &[u8]) -> (usize, &[u8]) {
     let end = line.iter().rposition(|byte| !harmless(byte)).map_or(start, |last| last + 1);
     (start, line.get(start..end).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,7 +43,7 @@ fn usual(line: &[u8], place: Place) -> Option<Record<'_>> {
     } else {
         let mut message = Message::behind(line, cursor.at);
         let kind = json::lossy(kind);
-        let body = if is_event { body_of_event(kind, &mut message) } else { item::item(kind, &mut message) };
+        let body = if is_event { body_of_event(&kind, &mut message) } else { item::item(kind, &mut message) };
         cursor.at = message.end().ok()?;
         let body = body.ok()?;
         closes(&mut cursor)?;
@@ -73,7 +73,7 @@ fn body<'a>(kind: Text<'a>, payload: Raw<'a>) -> Result<Body<'a>, DecodeError> {
             if event::carries_nothing(kind.as_bytes()) {
                 Ok(Body::Nothing)
             } else {
-                body_of_event(kind, message)
+                body_of_event(&kind, message)
             }
         })?,
         "response_item" => tagged(payload, item::item)?,
@@ -94,8 +94,8 @@ fn tagged<'a>(
     read(kind.and_then(Raw::text).unwrap_or_default(), &mut Message::whole(payload))
 }
 
-fn body_of_event<'a>(kind: Text<'a>, message: &mut Message<'a>) -> Result<Body<'a>, DecodeError> {
-    let event = match &*kind {
+fn body_of_event<'a>(kind: &str, message: &mut Message<'a>) -> Result<Body<'a>, DecodeError> {
+    let event = match kind {
         "item_started" | "item_completed" => {
             let [item] = message.pick(["item"])?;
             match item::of_turn(item, kind == "item_completed")? {
@@ -106,7 +106,7 @@ fn body_of_event<'a>(kind: Text<'a>, message: &mut Message<'a>) -> Result<Body<'
                 }
             }
         }
-        _ => event::event(&kind, message)?,
+        _ => event::event(kind, message)?,
     };
     Ok(match event {
         Some(event) => Body::Event { turn: message.turn(), event },

@@ -42,7 +42,7 @@ fn usual(line: &[u8], place: Place) -> Option<Record<'_>> {
         Body::Nothing
     } else {
         let mut message = Message::behind(line, cursor.at);
-        let body = body_of_event(json::lossy(turn), json::lossy(kind), &mut message).ok()?;
+        let body = body_of_event(json::lossy(turn), &json::lossy(kind), &mut message).ok()?;
         cursor.at = message.end().ok()?;
         cursor.closes("}}")?;
         body
@@ -78,15 +78,11 @@ fn event(payload: Raw<'_>) -> Result<Body<'_>, DecodeError> {
     if event::carries_nothing(kind.as_bytes()) || copies_another(kind.as_bytes()) {
         return Ok(Body::Nothing);
     }
-    body_of_event(turn, kind, &mut Message::whole(message))
+    body_of_event(turn, &kind, &mut Message::whole(message))
 }
 
-fn body_of_event<'a>(
-    turn: Text<'a>,
-    kind: Text<'a>,
-    message: &mut Message<'a>,
-) -> Result<Body<'a>, DecodeError> {
-    Ok(match event::event(&kind, message)? {
+fn body_of_event<'a>(turn: Text<'a>, kind: &str, message: &mut Message<'a>) -> Result<Body<'a>, DecodeError> {
+    Ok(match event::event(kind, message)? {
         Some(event) => Body::Event { turn, event },
         None => Body::Unknown { kind: format!("event:{kind}").into() },
     })

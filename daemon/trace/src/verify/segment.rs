@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::numbers::Numbers;
 use super::report::{At, Code, Report};
@@ -302,8 +302,7 @@ fn hash_of_artifact(directory: &Path, path: &str) -> Result<String, (Code, Strin
         (code, error.to_string())
     })?;
     let mut file = Hashing::new(file);
-    io::copy(&mut file, &mut io::sink()).map_err(|error| {
-        (Code::Unreadable, format!("the artifact {:?} cannot be read: {error}", PathBuf::from(path)))
-    })?;
+    io::copy(&mut file, &mut io::sink())
+        .map_err(|error| (Code::Unreadable, format!("the artifact {path:?} cannot be read: {error}")))?;
     Ok(file.finish().0)
 }
