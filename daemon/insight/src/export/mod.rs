@@ -9,6 +9,7 @@ mod jsonl;
 mod output;
 mod redact;
 mod sqlite;
+mod stored;
 
 use std::fs::File;
 use std::io;

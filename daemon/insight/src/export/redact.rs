@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use serde_json::Value;
+use trace::redact::Redactor;
 
 /// Replaces what is to stay here. It is asked for every text that somebody has said, run or seen, and for
-/// paths; ids, hashes and what Codex calls things are as they are.
+/// paths; in a database ids, hashes and what Codex calls things are as they are.
 pub trait Redact {
     /// The text as it may leave.
     fn text<'a>(&mut self, text: &'a str) -> Cow<'a, str>;
@@ -15,6 +16,20 @@ pub trait Redact {
 
     /// Whether anything is replaced at all.
     fn is_active(&self) -> bool;
+}
+
+impl Redact for Redactor {
+    fn text<'a>(&mut self, text: &'a str) -> Cow<'a, str> {
+        Redactor::text(self, text)
+    }
+
+    fn value(&mut self, value: &mut Value) {
+        Redactor::value(self, value);
+    }
+
+    fn is_active(&self) -> bool {
+        Redactor::is_active(self)
+    }
 }
 
 /// Keeps nothing back, for somebody who has asked for that.
