@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use insight::Signal;
 use insight::profile::Profile;
-use insight::rules::{Output as _, RuleSetV1};
+use insight::rules::RuleSetV1;
 use insight::signal::SignalId;
 use trace::derive::Sink;
 use trace::session::{Format, Row, Stamp};
