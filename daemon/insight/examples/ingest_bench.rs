@@ -79,7 +79,11 @@ fn size(directory: &Path) -> u64 {
     entries
         .map(|entry| {
             let entry = entry.unwrap();
-            if entry.file_type().unwrap().is_dir() { size(&entry.path()) } else { entry.metadata().unwrap().len() }
+            if entry.file_type().unwrap().is_dir() {
+                size(&entry.path())
+            } else {
+                entry.metadata().unwrap().len()
+            }
         })
         .sum()
 }

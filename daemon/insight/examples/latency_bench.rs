@@ -80,7 +80,11 @@ fn main() {
         let at = |share: f64| seen[((seen.len() - 1) as f64 * share) as usize];
         println!(
             "{} signals: median {:?}, p90 {:?}, p99 {:?}, longest {:?}",
-            seen.len(), at(0.5), at(0.9), at(0.99), at(1.0)
+            seen.len(),
+            at(0.5),
+            at(0.9),
+            at(0.99),
+            at(1.0)
         );
         println!("{:?}\n{:?}", insight.stats().await.unwrap(), engine.store_stats());
         stop.cancel();
@@ -108,10 +112,13 @@ impl Spine {
         });
         let text = spine.line("session_meta", &meta);
         spine.file.write_all(text.as_bytes()).unwrap();
-        let text = spine.line("submission", &json!({"id": "1", "op": {
-            "type": "user_turn", "items": [{"type": "text", "text": "do it"}], "cwd": "/repo",
-            "approval_policy": "never", "sandbox_policy": {"type": "read-only"}, "model": "gpt-5",
-        }}));
+        let text = spine.line(
+            "submission",
+            &json!({"id": "1", "op": {
+                "type": "user_turn", "items": [{"type": "text", "text": "do it"}], "cwd": "/repo",
+                "approval_policy": "never", "sandbox_policy": {"type": "read-only"}, "model": "gpt-5",
+            }}),
+        );
         spine.file.write_all(text.as_bytes()).unwrap();
         spine
     }

@@ -105,7 +105,7 @@ impl<S: Sink> Reading<S> {
             }
             Piece::Oversize { place, len } => self.finding(path, place, Unread::Oversize { len }),
         })?;
-        let splitter = lines.into_splitter();
+        let (_, splitter) = lines.into_parts();
         self.bytes = self.bytes.saturating_add(splitter.fed_to());
         if splitter.has_partial_line() {
             let Position { line, offset } = splitter.position();

@@ -17,6 +17,8 @@
 //! Evidence is made from a whole session, read again in full ([`transcript`]): [`bundle`], [`atif`]. What leaves goes
 //! through [`redact`] and is written by [`output`]. Runs that other tools keep in directories are recognised by
 //! [`rundir`].
+//! - [`batch`]: a whole session at once;
+//! - [`recording`]: the other way round, a spine for a session that has only a rollout.
 
 pub mod atif;
 pub mod batch;
@@ -31,6 +33,7 @@ mod place;
 pub mod record;
 pub mod redact;
 pub mod rundir;
+pub mod recording;
 pub mod session;
 pub mod source;
 pub mod spine;

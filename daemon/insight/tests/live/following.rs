@@ -103,7 +103,10 @@ fn lists_come_in_pages_and_filters_choose() {
     while pages == 0 || !token.is_empty() {
         let request = insight::PageRequest { size: 7, token };
         let filter = SignalFilter {
-            sessions: SessionFilter { categories: vec!["exec_failure".to_owned()], ..SessionFilter::default() },
+            sessions: SessionFilter {
+                categories: vec!["exec_failure".to_owned()],
+                ..SessionFilter::default()
+            },
             ..SignalFilter::default()
         };
         let page = lab.block_on(insight.signals(filter, request)).unwrap();

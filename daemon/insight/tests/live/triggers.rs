@@ -68,7 +68,11 @@ fn a_wrong_filter_is_refused() {
     ] {
         assert!(triggers.check("signal", &wrong).is_err(), "{wrong}");
     }
-    for right in [Value::Null, json!({"type": "friction", "severity": 0.5, "phase": "settled"}), json!({"count": 3, "within": 60})] {
+    for right in [
+        Value::Null,
+        json!({"type": "friction", "severity": 0.5, "phase": "settled"}),
+        json!({"count": 3, "within": 60}),
+    ] {
         assert!(triggers.check("signal", &right).is_ok(), "{right}");
     }
 }

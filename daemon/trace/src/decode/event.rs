@@ -238,7 +238,7 @@ pub(super) fn token_counts(usage: Raw<'_>) -> Result<TokenCounts, Broken> {
     Ok(TokenCounts { input, cached_input, output, reasoning })
 }
 
-fn exec_begin<'a>(message: &mut Message<'a>) -> Result<Exec<'a>, Broken> {
+pub(super) fn exec_begin<'a>(message: &mut Message<'a>) -> Result<Exec<'a>, Broken> {
     let [call, turn, command, cwd, source] =
         message.pick(["call_id", "turn_id", "command", "cwd", "source"])?;
     Ok(exec(call, turn, command, cwd, source))
@@ -260,27 +260,42 @@ pub(super) fn exec<'a>(
     }
 }
 
+pub(super) fn exec_end<'a>(message: &mut Message<'a>) -> Result<ExecEnd<'a>, Broken> {
 fn exec_end<'a>(message: &mut Message<'a>) -> Result<ExecEnd<'a>, Broken> {
-    let [call, turn, command, cwd, source, exit_code, duration, duration_ms, formatted, aggregated, stderr] =
-        message.pick([
-            "call_id",
-            "turn_id",
-            "command",
-            "cwd",
-            "source",
-            "exit_code",
-            "duration",
-            "duration_ms",
-            "formatted_output",
-            "aggregated_output",
-            "stderr",
-        ])?;
+    let [
+        call,
+        turn,
+        command,
+        cwd,
+        source,
+        exit_code,
+        duration,
+        duration_ms,
+        formatted,
+        aggregated,
+        stderr,
+        status,
+    ] = message.pick([
+        "call_id",
+        "turn_id",
+        "command",
+        "cwd",
+        "source",
+        "exit_code",
+        "duration",
+        "duration_ms",
+        "formatted_output",
+        "aggregated_output",
+        "stderr",
+        "status",
+    ])?;
     Ok(ExecEnd {
         exec: exec(call, turn, command, cwd, source),
         exit_code: exit_code.and_then(Raw::int),
         duration_ms: duration.and_then(millis).or_else(|| duration_ms.and_then(Raw::count)),
+        head: first_head([formatted, aggregated, stderr, status]),
         head: first_head([formatted, aggregated, stderr]),
-        status: None,
+        status: status.and_then(Raw::text),
     })
 }
 
@@ -359,14 +374,15 @@ pub(super) fn patch<'a>(call: Option<Raw<'a>>, turn: Option<Raw<'a>>, changes: O
     }
 }
 
+pub(super) fn patch_end<'a>(message: &mut Message<'a>) -> Result<PatchEnd<'a>, Broken> {
 fn patch_end<'a>(message: &mut Message<'a>) -> Result<PatchEnd<'a>, Broken> {
-    let [call, turn, changes, success, stderr, stdout] =
-        message.pick(["call_id", "turn_id", "changes", "success", "stderr", "stdout"])?;
+    let [call, turn, changes, success, stderr, stdout, status] =
+        message.pick(["call_id", "turn_id", "changes", "success", "stderr", "stdout", "status"])?;
     Ok(PatchEnd {
         patch: patch(call, turn, changes),
         success: success.and_then(Raw::flag).unwrap_or(true),
         head: first_head([stderr, stdout]),
-        status: None,
+        status: status.and_then(Raw::text),
     })
 }
 
@@ -445,7 +461,8 @@ fn ended(tool: Tool<'_>) -> Event<'_> {
 fn dynamic<'a>(message: &mut Message<'a>) -> Result<(Tool<'a>, Picked<'a, 3>), Broken> {
     let [call, id, tool, arguments, success, error, duration] =
         message.pick(["call_id", "callId", "tool", "arguments", "success", "error", "duration"])?;
-    let tool = Tool { call: text(call.or(id)), name: text(tool), arguments: arguments.and_then(given) };
+    let arguments = arguments.and_then(|arguments| arguments.text().or_else(|| given(arguments)));
+    let tool = Tool { call: text(call.or(id)), name: text(tool), arguments };
     Ok((tool, [success, error, duration]))
 }
 
