@@ -10,6 +10,7 @@
 //! - [`view`]: what is asked and answered;
 //! - [`distill`]: from a moment of a session to a task that an agent can be judged by;
 //! - [`dataset`]: tasks together;
+//! - [`external`]: runs of other tools, in directories that a user registers;
 //! - `store`: what is kept, in the engine's store.
 
 mod batch;
@@ -17,6 +18,7 @@ pub mod compat;
 pub mod dataset;
 pub mod distill;
 pub mod export;
+pub mod external;
 mod handle;
 mod ingest;
 mod log;
@@ -29,6 +31,7 @@ mod store;
 mod trigger;
 pub mod view;
 
+pub use external::Externals;
 pub use handle::{Ingest, Insight};
 pub use log::SignalStream;
 pub use profile::Profile;
