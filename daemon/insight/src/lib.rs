@@ -5,15 +5,18 @@
 //! - [`compat`]: what an earlier tool finds, for comparing;
 //! - [`profile`]: a session in two words;
 //! - [`Insight`]: the handle: what is asked of sessions and signals, and what follows them live;
+//! - [`mod@export`]: all of it in one file for others;
 //! - [`Settings`]: what can be set;
 //! - [`view`]: what is asked and answered;
 //! - [`distill`]: from a moment of a session to a task that an agent can be judged by;
 //! - [`dataset`]: tasks together;
 //! - `store`: what is kept, in the engine's store.
 
+mod batch;
 pub mod compat;
 pub mod dataset;
 pub mod distill;
+pub mod export;
 mod handle;
 mod ingest;
 mod log;
