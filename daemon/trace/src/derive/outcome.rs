@@ -145,17 +145,18 @@ fn exec_outcome(exit_code: Option<i64>, status: Option<&str>, head: &str, before
     }
 }
 
-/// The user said no, in the words of the tools.
+/// The user said no, in the words of the tools. What Codex refuses by itself reads much alike, but for the
+/// reason.
 fn rejection(head: &str) -> bool {
     let head = head.trim_start();
-    [
+    let said = [
         "exec command rejected by user",
         "patch rejected by user",
         "rejected by user",
         "user rejected MCP tool call",
-    ]
-    .iter()
-    .any(|start| head.starts_with(start))
+    ];
+    said.iter().any(|start| head.starts_with(start))
+        || (head.starts_with("exec_command failed") && head.contains(r#"Rejected(\"rejected by user\")"#))
 }
 
 /// Codex's own words for a command that took too long.

@@ -101,6 +101,8 @@ fn new_story() -> Records {
         exec_output("no", "rejected by user"),
         exec_call("refused", "rm -f x"),
         exec_output("refused", "exec_command failed for `rm -f x`: not permitted"),
+        exec_call("denied", "touch b"),
+        exec_output("denied", r#"exec_command failed: CreateProcess { message: "Rejected(\"rejected by user\")" }"#),
         exec_call("server", "serve"),
         exec_output("server", "Chunk ID: 1\nWall time: 10.0 seconds\nProcess running with session ID 3\nOutput:\n"),
         item(json!({ "type": "custom_tool_call", "name": "exec", "input": "await run(\"ls\")", "call_id": "code" })),

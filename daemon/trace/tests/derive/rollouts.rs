@@ -248,6 +248,30 @@ fn a_command_that_was_declined_is_a_denial_and_no_failure() {
 }
 
 #[test]
+fn a_denied_command_that_0_169_has_no_item_for_is_known_by_what_the_model_was_told() {
+    let told_model = |call: &str, reason: &str| {
+        exec_output(
+            call,
+            &format!(
+                "exec_command failed: CreateProcess {{ message: {:?} }}",
+                format!("Rejected({reason:?})")
+            ),
+        )
+    };
+    let mut records = vec![new_meta()];
+    records.extend(new_turn(TURN, "go"));
+    records.extend([
+        exec_call("user", "touch b"),
+        told_model("user", "rejected by user"),
+        exec_call("codex", "rm -f x"),
+        told_model("codex", "rm -f style commands are not permitted"),
+    ]);
+    let (session, told) = of_rollout(&records);
+    assert_eq!((told.outcome("user"), told.outcome("codex")), (CallOutcome::Rejected, CallOutcome::Failed));
+    assert_eq!((session.counts.denials, told.approvals().len()), (1, 1));
+}
+
+#[test]
 fn a_turn_that_stops_because_of_a_denial_was_not_interrupted() {
     let mut records = vec![new_meta()];
     records.extend(new_turn(TURN, "go"));
