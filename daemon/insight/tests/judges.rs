@@ -10,7 +10,9 @@ use std::process::{Command, Output};
 use insight::dataset;
 use insight::distill::{Distilled, Options, Selection, distill};
 use serde_json::Value;
+use trace::derive::Sink;
 use trace::redact::Redactor;
+use trace::session::{Row, Rows};
 use trace::transcript::SessionFiles;
 use trace::{atif, bundle};
 
@@ -94,6 +96,69 @@ fn harbor_loads_tasks_with_their_provenance_and_a_dataset_of_them() {
     assert_eq!((built.tasks.len(), built.left_out.len()), (3, 1));
     let copied: Vec<PathBuf> = built.tasks.iter().map(|task| out.join(task)).collect();
     harbor("task", &copied);
+}
+
+/// The sessions of a made-up home, as the daemon finds them.
+fn sessions(home: &Path) -> Vec<trace::SessionSource> {
+    let catalog = trace::Catalog::new(vec![home.to_owned()]);
+    catalog.scan(&mut |_| {});
+    catalog.ids().iter().map(|id| catalog.source(id).unwrap()).collect()
+}
+
+#[test]
+fn harbor_accepts_the_trajectories_and_tasks_of_a_whole_home() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("home");
+    corpus::real(&home, &corpus::Real { bytes: 4 << 20, sessions: Some(12), seed: 7 }).unwrap();
+    let (mut trajectories, mut tasks) = (Vec::new(), Vec::new());
+    for (number, source) in sessions(&home).iter().enumerate() {
+        let files = SessionFiles::of(source);
+        let out = dir.path().join(format!("atif-{number}"));
+        let written = atif::write(&files, &out, &mut Redactor::new()).unwrap();
+        trajectories.extend(written.files.iter().map(|file| out.join(file)));
+        for turn in 0..3 {
+            let task = dir.path().join(format!("task-{number}-{turn}"));
+            let selection = Selection::Turns { first: turn, last: turn };
+            // A session may have fewer turns, or one in which the user said nothing.
+            if distill(&files, &selection, &Options::default(), &task, &mut Redactor::new()).is_ok() {
+                tasks.push(task);
+            }
+        }
+    }
+    assert!(trajectories.len() >= 12 && tasks.len() >= 12, "{} {}", trajectories.len(), tasks.len());
+    harbor("trajectory", &trajectories);
+    harbor("task", &tasks);
+}
+
+/// The rows of a session.
+struct Gathered(Rows);
+
+impl Sink for Gathered {
+    fn row(&mut self, row: Row) {
+        self.0.put(row);
+    }
+
+    fn fact(&mut self, _: &trace::Fact<'_>) {}
+}
+
+#[test]
+fn turns_have_the_same_numbers_in_a_task_as_in_the_list_of_turns() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("home");
+    corpus::real(&home, &corpus::Real { bytes: 4 << 20, sessions: Some(12), seed: 7 }).unwrap();
+    for source in sessions(&home) {
+        let files: Vec<(u32, &Path)> =
+            source.files.iter().map(|file| (file.index, file.path.as_path())).collect();
+        let rows = trace::batch::read(source.id.clone(), source.format, &files, Gathered(Rows::default()));
+        let transcript = trace::transcript::read(&SessionFiles::of(&source)).unwrap();
+        for entry in &transcript.entries {
+            let trace::transcript::What::User(text) = &entry.what else { continue };
+            let turn = entry.turn.and_then(|turn| rows.sink.0.turns.get(&turn));
+            let turn = turn.unwrap_or_else(|| panic!("{} has no turn {:?}", source.id, entry.turn));
+            let begins = turn.started.seq <= entry.seq && turn.ended.is_none_or(|end| entry.seq <= end.seq);
+            assert!(begins, "{}: {text:?} at {} is not in turn {turn:?}", source.id, entry.seq);
+        }
+    }
 }
 
 /// Podman with the store that `tests/setup` fills; crun, its default on Debian, does not work everywhere.

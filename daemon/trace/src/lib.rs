@@ -9,7 +9,8 @@
 //! - [`record`]: a line, decoded into terms that both formats share ([`Record`]);
 //! - [`derive`]: records, fed one by one, become the rows of a session ([`session`]) and the facts that
 //!   signals are made of ([`fact`]);
-//! - [`batch`]: a whole session at once.
+//! - [`batch`]: a whole session at once;
+//! - [`recording`]: the other way round, a spine for a session that has only a rollout.
 //!
 //! Where the bytes lie is found by [`source`], and that there are more of them is told by [`tail`]. How a spine
 //! lies on the disk is known by [`spine`], and whether one is as it should be is told by [`verify`].
@@ -17,8 +18,6 @@
 //! Evidence is made from a whole session, read again in full ([`transcript`]): [`bundle`], [`atif`]. What leaves goes
 //! through [`redact`] and is written by [`output`]. Runs that other tools keep in directories are recognised by
 //! [`rundir`].
-//! - [`batch`]: a whole session at once;
-//! - [`recording`]: the other way round, a spine for a session that has only a rollout.
 
 pub mod atif;
 pub mod batch;
@@ -31,9 +30,9 @@ pub mod lines;
 pub mod output;
 mod place;
 pub mod record;
+pub mod recording;
 pub mod redact;
 pub mod rundir;
-pub mod recording;
 pub mod session;
 pub mod source;
 pub mod spine;

@@ -261,7 +261,6 @@ pub(super) fn exec<'a>(
 }
 
 pub(super) fn exec_end<'a>(message: &mut Message<'a>) -> Result<ExecEnd<'a>, Broken> {
-fn exec_end<'a>(message: &mut Message<'a>) -> Result<ExecEnd<'a>, Broken> {
     let [
         call,
         turn,
@@ -294,7 +293,6 @@ fn exec_end<'a>(message: &mut Message<'a>) -> Result<ExecEnd<'a>, Broken> {
         exit_code: exit_code.and_then(Raw::int),
         duration_ms: duration.and_then(millis).or_else(|| duration_ms.and_then(Raw::count)),
         head: first_head([formatted, aggregated, stderr, status]),
-        head: first_head([formatted, aggregated, stderr]),
         status: status.and_then(Raw::text),
     })
 }
@@ -375,7 +373,6 @@ pub(super) fn patch<'a>(call: Option<Raw<'a>>, turn: Option<Raw<'a>>, changes: O
 }
 
 pub(super) fn patch_end<'a>(message: &mut Message<'a>) -> Result<PatchEnd<'a>, Broken> {
-fn patch_end<'a>(message: &mut Message<'a>) -> Result<PatchEnd<'a>, Broken> {
     let [call, turn, changes, success, stderr, stdout, status] =
         message.pick(["call_id", "turn_id", "changes", "success", "stderr", "stdout", "status"])?;
     Ok(PatchEnd {
@@ -461,8 +458,7 @@ fn ended(tool: Tool<'_>) -> Event<'_> {
 fn dynamic<'a>(message: &mut Message<'a>) -> Result<(Tool<'a>, Picked<'a, 3>), Broken> {
     let [call, id, tool, arguments, success, error, duration] =
         message.pick(["call_id", "callId", "tool", "arguments", "success", "error", "duration"])?;
-    let arguments = arguments.and_then(|arguments| arguments.text().or_else(|| given(arguments)));
-    let tool = Tool { call: text(call.or(id)), name: text(tool), arguments };
+    let tool = Tool { call: text(call.or(id)), name: text(tool), arguments: arguments.and_then(given) };
     Ok((tool, [success, error, duration]))
 }
 
