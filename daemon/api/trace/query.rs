@@ -246,7 +246,7 @@ impl TraceService for Traces {
         &self,
         request: Request<v1::RecordSpineRequest>,
     ) -> Result<Response<v1::RecordedSpine>, Status> {
-        write::record(self, request.into_inner()).await.map(Response::new)
+        write::record(request.into_inner()).await.map(Response::new)
     }
 }
 

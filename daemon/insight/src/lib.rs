@@ -12,6 +12,7 @@
 //! - [`dataset`]: tasks together;
 //! - `store`: what is kept, in the engine's store.
 
+mod batch;
 pub mod compat;
 pub mod dataset;
 pub mod distill;

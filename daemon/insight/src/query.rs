@@ -11,12 +11,13 @@ use std::path::PathBuf;
 use engine::store::{Order, Reader, StoreError};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use trace::session::Session;
+use trace::session::{Format, Session};
 use trace::source::OpenError;
 use trace::{Place, SessionId};
 
+use crate::batch;
 use crate::ingest::files;
-use crate::signal::{Signal, SignalType};
+use crate::signal::{RuleSet, Signal, SignalType};
 use crate::store::finding::FindingRow;
 use crate::store::message::{Numbered, SessionMessage, format_of};
 use crate::store::page::{self, Kind, Packed};
@@ -164,6 +165,9 @@ impl Query<'_> {
     }
 
     pub(crate) fn signals(&self, filter: &SignalFilter, page: &PageRequest) -> Result<Page<Signal>> {
+        if filter.rules == RuleSet::Compat {
+            return self.compat_signals(filter, page);
+        }
         let (start, first) = signal_token(page)?;
         let mut items: Vec<Signal> = Vec::new();
         let sessions = self.in_order(start.clone().map_or(Bound::Unbounded, Bound::Included));
@@ -185,6 +189,33 @@ impl Query<'_> {
                 if items.len() == page.limit() {
                     let next = format!("{:016x}.{ordinal}.{}", here.0, here.1);
                     return Ok(Page { items, next });
+                }
+                items.push(signal);
+            }
+        }
+        Ok(Page { items, next: String::new() })
+    }
+
+    /// What the rule set `compat` finds, read from the files of each session as it is asked for. It is for spines
+    /// only; a session whose files are gone has none.
+    fn compat_signals(&self, filter: &SignalFilter, page: &PageRequest) -> Result<Page<Signal>> {
+        let (start, first) = signal_token(page)?;
+        let mut items: Vec<Signal> = Vec::new();
+        for row in self.in_order(start.clone().map_or(Bound::Unbounded, Bound::Included)) {
+            let (here, row) = row?;
+            let wanted = filter.session.as_ref().is_none_or(|wanted| wanted.as_str() == here.1);
+            if !wanted || format_of(row.format) != Format::Spine || !is_of(&filter.sessions, &row) {
+                continue;
+            }
+            let Ok(session) = here.1.parse::<SessionId>() else { continue };
+            let (_, cursor) = self.known(&session)?;
+            let from = if start.as_ref() == Some(&here) { first } else { 0 };
+            for (ordinal, signal) in (0..).zip(batch::compat(&session, &cursor)) {
+                if ordinal < from || !accepts_signal(filter, &signal) {
+                    continue;
+                }
+                if items.len() == page.limit() {
+                    return Ok(Page { items, next: format!("{:016x}.{ordinal}.{}", here.0, here.1) });
                 }
                 items.push(signal);
             }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use insight::Signal;
 use insight::profile::Profile;
-use insight::rules::{Output as _, RuleSetV1};
+use insight::rules::RuleSetV1;
 use insight::signal::SignalId;
 use trace::derive::Sink;
 use trace::session::{Format, Row, Stamp};
@@ -113,7 +113,7 @@ fn a_spine_of_codex_itself_is_understood() {
         [
             "first_attempt_success",
             "denial_exec 0",
-            "undo",
+            "undo 2",
             "backtracking",
             "rollback",
             "abandoned_tool_flow 4"

@@ -5,6 +5,7 @@ use trace::derive::{Derive as _, Deriver, Sink};
 use trace::session::{Format, Row, Rows, Session};
 use trace::{Fact, Record, SessionId};
 
+use crate::profile::Course;
 use crate::rules::{Change, RuleSetV1};
 
 /// Which meaning stored states have. To be raised whenever derivation or rules change what they keep or give:
@@ -71,6 +72,11 @@ impl Pipeline {
     /// Asks the rules about the whole session.
     pub(crate) fn settle(&mut self, out: &mut Yield) {
         self.deriver.settle(&mut Joint { rules: &mut self.rules, out });
+    }
+
+    /// How the session has gone, for its profile.
+    pub(crate) fn course(&self) -> &Course {
+        self.rules.course()
     }
 
     pub(crate) fn session(&self) -> Session {

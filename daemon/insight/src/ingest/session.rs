@@ -16,6 +16,7 @@ use trace::{Place, SessionId};
 
 use super::files::{self, Plan, Why};
 use super::pipeline::{Pipeline, VERSION, Yield};
+use crate::profile::Profile;
 use crate::rules;
 use crate::signal::{Signal, SignalId, SignalType};
 use crate::store::chunk;
@@ -590,7 +591,9 @@ impl Live {
                 row.severity = row.severity.max(signal.severity);
             }
         }
-        row.profile = self.profile(session);
+        let signals = self.signals.values().map(|known| &known.signal);
+        let profile = Profile::of(self.pipeline.course(), self.cursor.settled, signals);
+        row.profile = profile.map(|profile| profile.as_str().to_owned()).unwrap_or_default();
         row.settled = self.cursor.settled;
         row.gone_at = self.cursor.gone_at;
         row.home.clone_from(&self.cursor.home);
@@ -600,11 +603,6 @@ impl Live {
         row.fit();
         batch.put::<Sessions>(&key, &row);
         self.session_events(session, &row, settled, terms)
-    }
-
-    fn profile(&self, session: &Session) -> String {
-        let _ = session;
-        String::new()
     }
 
     fn session_events(
