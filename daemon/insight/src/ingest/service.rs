@@ -209,26 +209,23 @@ impl Service {
 
     /// Passes on what the tail says.
     fn take_hints(&self, catalog: &Arc<Catalog>, hints: &Hints) {
-        let mut first = true;
         while let Some(hint) = hints.recv() {
             match hint {
-                // The first look tells of every file: most have been read before.
-                Hint::Session(id) if first => self.compare_twice(catalog, &id),
                 Hint::Session(id) => {
                     self.board.ask(&self.queue, &id, catalog, Urgency::Now, None, None);
                 }
-                Hint::Rescan => {
-                    first = false;
-                    self.take_up(catalog);
-                }
+                Hint::Rescan => self.take_up(catalog),
                 Hint::Problem(problem) => tracing::warn!("{problem}"),
             }
         }
     }
 
-    /// After the first look: what has gone while nobody looked, and what has yet to settle. Homes that were
-    /// read once and are not watched are looked at only for the latter.
+    /// After the first look: what has changed or gone while nobody looked, and what has yet to settle. Homes that
+    /// were read once and are not watched are looked at only for the latter.
     fn take_up(&self, watched: &Arc<Catalog>) {
+        for id in watched.ids() {
+            self.compare(watched, &id, None);
+        }
         let elsewhere = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for catalog in std::iter::once(watched).chain(&elsewhere) {
             let sessions = self.board.of(catalog);
@@ -255,16 +252,6 @@ impl Service {
         catalog.scan(&mut |id| {
             self.compare(catalog, id, None);
         });
-    }
-
-    /// Asks for a session that a look at everything found, or that was written to meanwhile.
-    fn compare_twice(&self, catalog: &Arc<Catalog>, id: &SessionId) {
-        if !self.compare(catalog, id, None)
-            && let Some(source) = catalog.look(id)
-        {
-            let read = Some(files::fingerprint_of_source(&source));
-            self.board.ask(&self.queue, id, catalog, Urgency::Now, read, None);
-        }
     }
 
     /// Asks for a session if its files, when they were scanned, were not as they were when they were read. Says

@@ -63,6 +63,8 @@ pub(crate) struct Live {
     former_stored: bool,
     /// Whether all that there was has been read since the daemon began: what comes now is news.
     pub(crate) watched: bool,
+    /// Whether something was read while it was watched.
+    appended: bool,
     gathered: Gathered,
     records: u64,
 }
@@ -169,6 +171,7 @@ impl Live {
             clear: false,
             former_stored: false,
             watched: false,
+            appended: false,
             gathered: Gathered::default(),
             records: 0,
         }
@@ -321,9 +324,8 @@ impl Live {
                 self.gathered.records += 1;
                 self.records += 1;
                 self.count(record.seq);
-                if self.cursor.settled {
-                    self.cursor.settled = false;
-                }
+                self.cursor.settled = false;
+                self.appended = self.watched;
                 self.pipeline.feed(&record, &mut self.gathered.out);
                 if !self.gathered.out.found.is_empty() {
                     self.learn(terms);
@@ -433,7 +435,7 @@ impl Live {
     }
 
     fn is_news(&self, signal: &Signal, terms: &Terms) -> bool {
-        self.watched || signal.at.is_some_and(|at| terms.now.duration_since(at) <= terms.live_window)
+        self.appended || signal.at.is_some_and(|at| terms.now.duration_since(at) <= terms.live_window)
     }
 
     /// Whether rules about the whole session can be asked now, or when.
@@ -627,7 +629,7 @@ impl Live {
             }
             self.cursor.announced = true;
         }
-        if settled && (self.watched || recent(session.ended_at)) {
+        if settled && (self.appended || recent(session.ended_at)) {
             let mut data = data();
             data["profile"] = json!(row.profile);
             data["friction"] = json!(row.friction);

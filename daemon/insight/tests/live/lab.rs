@@ -121,6 +121,7 @@ impl Lab {
     }
 
     /// Waits until a question has an answer.
+    #[track_caller]
     pub(crate) fn until<T>(&self, mut question: impl AsyncFnMut(Insight) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {

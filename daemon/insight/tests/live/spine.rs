@@ -28,7 +28,7 @@ impl Spine {
         spine.write(
             "session_meta",
             &json!({
-                "id": id, "timestamp": "2026-01-05T10:00:00Z", "cwd": "/repo", "originator": "codex_exec",
+                "id": id, "timestamp": jiff::Timestamp::from_second(second).unwrap(), "cwd": "/repo", "originator": "codex_exec",
                 "cli_version": "0.99.0", "source": "exec", "model_provider": "openai"
             }),
         );

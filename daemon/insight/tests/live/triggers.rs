@@ -124,8 +124,13 @@ fn follow_schedules(lab: &Lab, add: bool) -> tokio_util::sync::CancellationToken
     let stop = tokio_util::sync::CancellationToken::new();
     lab.block_on(async {
         let (scheduler, handle) = lab.engine().schedules(triggers(lab)).await.unwrap();
-        let stop = stop.clone();
-        tokio::spawn(async move { scheduler.run(stop).await });
+        let until = stop.clone();
+        let keep = handle.clone();
+        tokio::spawn(async move {
+            // Without a handle, the scheduler would have nobody to work for.
+            scheduler.run(until).await;
+            drop(keep);
+        });
         if add {
             let filter = json!({"categories": ["exec_failure"], "count": 3, "within": 3600});
             let new = engine::schedule::NewSchedule {
