@@ -1,7 +1,7 @@
 //! Codex homes to measure with, and the bare ways to read them that Spindle is set against.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead as _, BufReader};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,6 +14,8 @@ use serde_json::value::RawValue;
 use spindle_client::Client;
 use spindle_client::v1::{IngestRequest, IngestTotals};
 use tempfile::TempDir;
+use trace::Place;
+use trace::decode::Decoder;
 use trace::lines::{LineReader, Piece, Position, Splitter};
 use trace::session::Format;
 
@@ -91,15 +93,13 @@ struct Envelope<'a> {
 /// payload left raw, on all cores.
 pub(crate) fn decode_bare(files: &[PathBuf]) -> Result<Duration> {
     read_all(files, |file| {
-        let mut lines = BufReader::with_capacity(256 << 10, File::open(file)?);
-        let (mut line, mut sum) = (Vec::new(), 0);
-        while lines.read_until(b'\n', &mut line)? > 0 {
+        let mut sum = 0;
+        each_line(file, |line, _| {
             // A torn last line is no record.
-            if let Ok(Envelope { kind, timestamp, seq, payload }) = serde_json::from_slice(&line) {
+            if let Ok(Envelope { kind, timestamp, seq, payload }) = serde_json::from_slice(line) {
                 sum += kind.len() + timestamp.len() + usize::from(seq.is_some()) + payload.get().len();
             }
-            line.clear();
-        }
+        })?;
         Ok(sum)
     })
 }
@@ -107,19 +107,21 @@ pub(crate) fn decode_bare(files: &[PathBuf]) -> Result<Duration> {
 /// How long Spindle's own decoder takes for the same, and that alone.
 pub(crate) fn decode_ours(files: &[PathBuf]) -> Result<Duration> {
     read_all(files, |file| {
-        let mut format = Format::Spine;
-        if file.components().any(|part| part.as_os_str() == "sessions") {
-            format = Format::Rollout;
-        }
-        let mut decoder = trace::decode::Decoder::new(format);
-        let mut lines = LineReader::new(File::open(file)?, Splitter::new(0, Position::default()))?;
+        let is_rollout = file.components().any(|part| part.as_os_str() == "sessions");
+        let mut decoder = Decoder::new(if is_rollout { Format::Rollout } else { Format::Spine });
         let mut sum = 0;
-        while let Some(piece) = lines.next()? {
-            if let Piece::Line { bytes, place } = piece {
-                sum += usize::from(decoder.decode(bytes, place).is_ok());
-            }
-        }
+        each_line(file, |line, place| sum += usize::from(decoder.decode(line, place).is_ok()))?;
         Ok(sum)
+    })
+}
+
+/// Splits a file as Spindle does: that is not what is compared.
+fn each_line(file: &Path, mut take: impl FnMut(&[u8], Place)) -> io::Result<()> {
+    let mut lines = LineReader::new(File::open(file)?, Splitter::new(0, Position::default()))?;
+    lines.read_to_end(|piece| {
+        if let Piece::Line { bytes, place } = piece {
+            take(bytes, place);
+        }
     })
 }
 

@@ -4,6 +4,7 @@
 //! that waits for inotify on that directory.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::mem::MaybeUninit;
@@ -135,10 +136,12 @@ impl Spine {
         for (kind, payload) in payloads {
             self.seq += 1;
             let Self { thread, seq, .. } = self;
-            lines.push_str(&format!(
+            // A String takes everything.
+            let _ = writeln!(
+                lines,
                 "{{\"schema_version\":\"codex_trace_spine_v1\",\"thread_id\":\"{thread}\",\"seq\":{seq},\
-                 \"timestamp\":\"{time:.3}\",\"type\":\"{kind}\",\"payload\":{payload}}}\n"
-            ));
+                 \"timestamp\":\"{time:.3}\",\"type\":\"{kind}\",\"payload\":{payload}}}"
+            );
         }
         Ok(self.file.write_all(lines.as_bytes())?)
     }
