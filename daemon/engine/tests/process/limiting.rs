@@ -69,6 +69,8 @@ async fn the_oldest_output_is_dropped_and_its_space_given_back() {
 
 #[tokio::test]
 async fn space_reserved_ahead_of_a_large_output_is_given_back() {
+    use std::os::unix::fs::MetadataExt as _;
+
     let lab = Lab::new();
     let exit = lab.run(&lab.script("head -c 40000000 /dev/zero; echo end")).await;
     assert_eq!(exit.stdout.bytes, 40_000_004);
