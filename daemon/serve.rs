@@ -106,7 +106,9 @@ impl Daemon {
             Insight::open(engine.clone(), config.insight_settings()).await.map_err(ServeError::Traces)?;
         let mut triggers = EventTriggers::default();
         triggers.register(insight.trigger());
-        Externals::triggers().into_iter().for_each(|trigger| triggers.register(trigger));
+        for trigger in Externals::triggers() {
+            triggers.register(trigger);
+        }
         let externals = Externals::open(engine.clone()).await.map_err(ServeError::Externals)?;
         let (scheduler, schedules) = engine.schedules(triggers).await.map_err(ServeError::Engine)?;
         tasks.spawn("schedules", OnEnd::StopDaemon, {

@@ -83,7 +83,7 @@ impl WatchService for Watches {
 type Place = (Reverse<i64>, String);
 
 fn place(run: &ExternalRun) -> Place {
-    let began = run.started_at.or(run.updated_at).map_or(i64::MIN, |time| time.as_microsecond());
+    let began = run.started_at.or(run.updated_at).map_or(i64::MIN, jiff::Timestamp::as_microsecond);
     (Reverse(began), id(run))
 }
 

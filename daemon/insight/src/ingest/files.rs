@@ -14,7 +14,7 @@ use crate::store::message::format_number;
 use crate::store::tables::{CursorRow, FileRow};
 
 /// How many bytes of a file's beginning, and before the place where reading stands, are remembered as a hash.
-const SAMPLE: u64 = 128;
+const SAMPLE: usize = 128;
 
 /// What is to be done about a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,9 +88,9 @@ pub(crate) fn is_same(known: &FileRow, file: &File) -> io::Result<bool> {
 
 /// A hash of the beginning of a file and of what stands before an offset.
 pub(crate) fn sample(file: &File, offset: u64) -> io::Result<u64> {
-    let mut bytes = [0; 2 * SAMPLE as usize];
-    let (head, tail) = bytes.split_at_mut(SAMPLE as usize);
-    let length = usize::try_from(offset.min(SAMPLE)).unwrap_or_default();
+    let mut bytes = [0; 2 * SAMPLE];
+    let (head, tail) = bytes.split_at_mut(SAMPLE);
+    let length = usize::try_from(offset).map_or(SAMPLE, |offset| offset.min(SAMPLE));
     file.read_exact_at(&mut head[..length], 0).or_else(short)?;
     file.read_exact_at(&mut tail[..length], offset - length as u64).or_else(short)?;
     // FNV-1a: it must be the same in every version of the program, and nobody is to be kept from a collision.

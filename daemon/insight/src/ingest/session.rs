@@ -45,6 +45,10 @@ pub(crate) struct Terms {
 }
 
 /// A session that is being read.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and they come in every combination"
+)]
 pub(crate) struct Live {
     pub(crate) id: SessionId,
     cursor: CursorRow,

@@ -51,6 +51,7 @@ pub const TABLES: &[TableInfo] = &[
 ];
 
 /// How far a session has been read, and from what.
+#[expect(clippy::struct_excessive_bools, reason = "a row of independent facts")]
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct CursorRow {
     /// Which meaning the stored state has; another one than the program's means reading anew.
