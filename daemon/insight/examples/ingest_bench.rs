@@ -4,6 +4,7 @@
 //! new takes.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a measurement fails by panicking")]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,12 +43,17 @@ async fn main() {
         println!("  engine open {opened:?}, known {known:?}, all read {took:?}: {rate:.0} MB/s");
         println!("  commits {}, peak memory {} MiB", stats.commits, peak_memory());
         let begun = Instant::now();
-        while insight.stats().await.unwrap().open_sessions > 0 && begun.elapsed() < Duration::from_secs(10) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        while insight.stats().await.unwrap().open_sessions > 0 && begun.elapsed() < Duration::from_secs(3) {
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
         println!("  settled after {:?}", begun.elapsed());
         stop.cancel();
         running.await.unwrap().unwrap();
+        if round == "cold" {
+            let export = state.join("export.jsonl");
+            engine.export(export.clone()).await.unwrap();
+            by_table(&export);
+        }
         println!("  store {:?}", engine.store_stats());
         engine.close().await.unwrap();
         println!("  store on disk {} MB", size(&state) / 1_000_000);
@@ -64,6 +70,24 @@ fn setup(state: &Path) -> Setup {
         on_end: Arc::new(|_| Vec::new()),
         tables: TABLES,
         store: Options::default(),
+    }
+}
+
+/// What the tables hold.
+fn by_table(export: &Path) {
+    let mut tables: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for line in std::fs::read_to_string(export).unwrap().lines() {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        let Some(table) = row["table"].as_str() else { continue };
+        let sum = tables.entry(table.to_owned()).or_default();
+        // Keys and values stand there in hexadecimal.
+        let bytes = |key: &str| row[key].as_str().map_or(0, |text| text.len() as u64 / 2);
+        sum.0 += 1;
+        sum.1 += bytes("key") + bytes("value");
+    }
+    std::fs::remove_file(export).unwrap();
+    for (table, (rows, bytes)) in tables {
+        println!("  {table:<24} {rows:>8} rows {:>8} kB", bytes / 1000);
     }
 }
 
