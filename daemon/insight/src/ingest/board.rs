@@ -108,8 +108,16 @@ pub(crate) struct Numbers {
 
 impl Board {
     /// Takes a session as the store has it.
-    pub(crate) fn put(&self, id: SessionId, catalog: &Arc<Catalog>, read: u64, settled: bool, gone: bool) {
-        let entry = Entry { read, settled, gone, ..Entry::new(catalog) };
+    pub(crate) fn put(
+        &self,
+        id: SessionId,
+        catalog: &Arc<Catalog>,
+        read: u64,
+        gone: bool,
+        settles_at: Option<Timestamp>,
+    ) {
+        let deadline = settles_at.filter(|_| !gone);
+        let entry = Entry { read, settled: settles_at.is_none(), gone, deadline, ..Entry::new(catalog) };
         self.entries().by_id.insert(id, entry);
     }
 
@@ -211,11 +219,11 @@ impl Board {
         }
     }
 
-    /// Sessions of a catalog: with whether they have settled and whether they are known to be gone.
-    pub(crate) fn of(&self, catalog: &Arc<Catalog>) -> Vec<(SessionId, bool, bool)> {
+    /// Sessions of a catalog: with whether they are known to be gone, and when they are due to settle.
+    pub(crate) fn of(&self, catalog: &Arc<Catalog>) -> Vec<(SessionId, bool, Option<Timestamp>)> {
         let entries = self.entries();
         let mine = entries.by_id.iter().filter(|(_, entry)| Arc::ptr_eq(&entry.catalog, catalog));
-        mine.map(|(id, entry)| (id.clone(), entry.settled, entry.gone)).collect()
+        mine.map(|(id, entry)| (id.clone(), entry.gone, entry.deadline)).collect()
     }
 
     pub(crate) fn numbers(&self) -> Numbers {

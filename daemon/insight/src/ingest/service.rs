@@ -24,7 +24,7 @@ use super::board::{Board, Outcome, Tracker};
 use super::files;
 use super::pipeline::VERSION;
 use super::queue::{Queue, Urgency};
-use super::session::{Change, Live, Part, Reached, ReadError, Terms};
+use super::session::{Change, Live, Part, Reached, ReadError, Terms, settles_at};
 use crate::log::Log;
 use crate::settings::{Retention, Settings};
 use crate::store::tables::Cursors;
@@ -89,6 +89,7 @@ impl Service {
         let reader = engine.reader().clone();
         let catalog = Arc::new(Catalog::new(settings.homes.clone()));
         let board = Board::default();
+        let terms = terms(&engine, &settings);
         let mut elsewhere: HashMap<Vec<u8>, Arc<Catalog>> = HashMap::new();
         for row in reader.scan::<Cursors>(.., Order::Ascending) {
             let (id, cursor) = row?;
@@ -99,9 +100,10 @@ impl Service {
             let catalog = if settings.homes.contains(&home) {
                 &catalog
             } else {
-                elsewhere.entry(cursor.home).or_insert_with(|| Arc::new(Catalog::new(vec![home])))
+                let made = || Arc::new(Catalog::new(vec![home]));
+                elsewhere.entry(cursor.home.clone()).or_insert_with(made)
             };
-            board.put(id, catalog, read, cursor.settled, cursor.gone_at != 0);
+            board.put(id, catalog, read, cursor.gone_at != 0, settles_at(&cursor, &terms));
         }
         let (parts, waiting) = mpsc::unbounded_channel();
         let (alarms, waiting_alarms) = mpsc::unbounded_channel();
@@ -230,18 +232,19 @@ impl Service {
         for catalog in std::iter::once(watched).chain(&elsewhere) {
             let sessions = self.board.of(catalog);
             if !Arc::ptr_eq(catalog, watched) {
-                if sessions.iter().all(|(_, settled, _)| *settled) {
+                if sessions.iter().all(|(_, _, settles_at)| settles_at.is_none()) {
                     continue;
                 }
                 self.scan(catalog);
             }
             let there: HashSet<_> = catalog.ids().into_iter().collect();
             let leaves = !matches!(self.settings().retention, Retention::Keep);
-            for (id, settled, gone) in sessions {
-                let lost = !there.contains(&id);
-                if (lost && (!gone || leaves)) || (!settled && !gone) {
-                    // When it is due is seen when it is looked at.
+            for (id, gone, settles_at) in sessions {
+                if !there.contains(&id) && (!gone || leaves) {
                     self.board.ask(&self.queue, &id, catalog, Urgency::Backlog, None, None);
+                } else if let Some(at) = settles_at {
+                    // Nobody watches the clock any more: then nothing is due.
+                    let _ = self.alarms.send((at, id));
                 }
             }
         }
@@ -270,22 +273,12 @@ impl Service {
         asked
     }
 
-    fn terms(&self, settings: &Settings) -> Terms {
-        let duration = |duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
-        Terms {
-            now: self.engine.now(),
-            settle_after: duration(settings.settle_after),
-            live_window: duration(settings.live_window),
-            keep_findings: settings.keep_findings,
-        }
-    }
-
     /// A thread that reads.
     fn work(&self) {
         let mut buffer = vec![0; CHUNK];
         while let Some(id) = self.queue.pop() {
             let Some(job) = self.board.take(&id) else { continue };
-            let terms = self.terms(&self.settings());
+            let terms = terms(&self.engine, &self.settings());
             let result = match job.catalog.look(&id) {
                 Some(source) => self.read(&id, &source, job.live, job.watched, &terms, &mut buffer),
                 None => self.gone(&id, &terms),
@@ -328,7 +321,7 @@ impl Service {
                 let wait = SignedDuration::try_from(self.settings().poll_interval).unwrap_or_default();
                 terms.now.checked_add(wait).ok()
             }
-            None if reached == Reached::End => live.settles_at(&live.session(), terms),
+            None if reached == Reached::End => live.settles_at(terms),
             None => None,
         };
         let read = match (reached, &refused) {
@@ -557,6 +550,16 @@ impl Service {
         let _ = self.failure.set(problem.to_owned());
         self.queue.close();
         self.failed.notify_one();
+    }
+}
+
+fn terms(engine: &Engine, settings: &Settings) -> Terms {
+    let duration = |duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
+    Terms {
+        now: engine.now(),
+        settle_after: duration(settings.settle_after),
+        live_window: duration(settings.live_window),
+        keep_findings: settings.keep_findings,
     }
 }
 

@@ -6,7 +6,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 
 use engine::NewEvent;
 use engine::store::{Batch, Reader, StoreError};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use trace::decode::Decoder;
 use trace::lines::{Piece, Position, Splitter};
@@ -39,8 +39,8 @@ const GRACE: i64 = 1000;
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
     pub(crate) now: Timestamp,
-    pub(crate) settle_after: jiff::SignedDuration,
-    pub(crate) live_window: jiff::SignedDuration,
+    pub(crate) settle_after: SignedDuration,
+    pub(crate) live_window: SignedDuration,
     pub(crate) keep_findings: u32,
 }
 
@@ -442,15 +442,22 @@ impl Live {
         self.appended || signal.at.is_some_and(|at| terms.now.duration_since(at) <= terms.live_window)
     }
 
-    /// Whether rules about the whole session can be asked now, or when.
-    pub(crate) fn settles_at(&self, session: &Session, terms: &Terms) -> Option<Timestamp> {
-        if self.cursor.settled || self.cursor.files.is_empty() {
-            return None;
-        }
-        let changed = Timestamp::from_microsecond(self.cursor.changed_at).unwrap_or_default();
-        let wait = if session.closed { jiff::SignedDuration::from_millis(GRACE) } else { terms.settle_after };
-        Some(changed.saturating_add(wait.min(terms.settle_after)).unwrap_or(Timestamp::MAX))
+    /// When the rules about the whole session can be asked; none if they have been.
+    pub(crate) fn settles_at(&self, terms: &Terms) -> Option<Timestamp> {
+        let closed = self.pipeline.session().closed;
+        settles_at(&CursorRow { closed, ..self.cursor.clone() }, terms)
     }
+}
+
+/// When the rules about the whole session of a cursor can be asked; none if they have been.
+pub(crate) fn settles_at(cursor: &CursorRow, terms: &Terms) -> Option<Timestamp> {
+    if cursor.settled || cursor.files.is_empty() {
+        return None;
+    }
+    let changed = Timestamp::from_microsecond(cursor.changed_at).unwrap_or_default();
+    let grace = SignedDuration::from_millis(GRACE);
+    let wait = if cursor.closed { grace.min(terms.settle_after) } else { terms.settle_after };
+    Some(changed.saturating_add(wait).unwrap_or(Timestamp::MAX))
 }
 
 impl Gathered {
@@ -469,8 +476,7 @@ impl Gathered {
 impl Live {
     /// Asks the rules about the whole session, if it is time.
     pub(crate) fn settle(&mut self, terms: &Terms) {
-        let session = self.pipeline.session();
-        if self.settles_at(&session, terms).is_none_or(|at| at > terms.now) {
+        if self.settles_at(terms).is_none_or(|at| at > terms.now) {
             return;
         }
         self.cursor.settled = true;
@@ -518,6 +524,7 @@ impl Live {
         let events = self.put_session(&mut batch, &session, settled, terms);
         self.cursor.state_chunks =
             chunk::put(&mut batch, self.id.as_str(), &self.pipeline.state(), self.cursor.state_chunks);
+        self.cursor.closed = session.closed;
         batch.put::<Cursors>(&self.id.as_str().to_owned(), &self.cursor);
         Ok(Some(Part { batch, changes, events, bytes, records }))
     }
@@ -645,10 +652,6 @@ impl Live {
 
     pub(crate) fn cursor(&self) -> &CursorRow {
         &self.cursor
-    }
-
-    pub(crate) fn session(&self) -> Session {
-        self.pipeline.session()
     }
 
     /// Notes that the files are gone, and that all else stays. None if it is known already.
