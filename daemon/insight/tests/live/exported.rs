@@ -35,7 +35,10 @@ fn an_export_holds_all_that_was_read_and_is_the_same_after_a_death() {
     let (file, exported) = export(&lab, "traces.db", sqlite, all.clone());
     assert_eq!((exported.sessions, exported.signals), (read.sessions, read.signals));
     let database = Connection::open(file).unwrap();
-    let number = |question: &str| database.query_row(question, (), |row| row.get::<_, u64>(0)).unwrap();
+    let number = |question: &str| {
+        let number = database.query_row(question, (), |row| row.get::<_, i64>(0)).unwrap();
+        u64::try_from(number).unwrap()
+    };
     assert_eq!(number("SELECT count(*) FROM sessions"), read.sessions);
     assert_eq!(number("SELECT sum(records) FROM session_details"), read.records);
     assert_eq!(number("SELECT count(*) FROM tool_calls"), exported.calls);
