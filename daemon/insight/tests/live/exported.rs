@@ -36,7 +36,7 @@ fn an_export_holds_all_that_was_read_and_is_the_same_after_a_death() {
     assert_eq!((exported.sessions, exported.signals), (read.sessions, read.signals));
     let database = Connection::open(file).unwrap();
     let number = |question: &str| {
-        let number: i64 = database.query_row(question, (), |row| row.get(0)).unwrap();
+        let number = database.query_row(question, (), |row| row.get::<_, i64>(0)).unwrap();
         u64::try_from(number).unwrap()
     };
     assert_eq!(number("SELECT count(*) FROM sessions"), read.sessions);
