@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use engine::Engine;
-use insight::Insight;
+use insight::{Externals, Insight};
 use spindle_client::v1::approval_service_server::ApprovalServiceServer;
 use spindle_client::v1::autorunner_service_server::AutorunnerServiceServer;
 use spindle_client::v1::daemon_service_server::DaemonServiceServer;
@@ -12,6 +12,7 @@ use spindle_client::v1::run_service_server::RunServiceServer;
 use spindle_client::v1::schedule_service_server::ScheduleServiceServer;
 use spindle_client::v1::signal_service_server::SignalServiceServer;
 use spindle_client::v1::trace_service_server::TraceServiceServer;
+use spindle_client::v1::watch_service_server::WatchServiceServer;
 use spindle_client::{PROTOCOL, v1};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
@@ -27,6 +28,7 @@ pub(crate) struct Faces {
     pub(crate) facts: Arc<api::DaemonFacts>,
     pub(crate) autorunner: api::Autorunner,
     pub(crate) insight: Insight,
+    pub(crate) externals: Externals,
 }
 
 /// All services behind one router; streams end with `stopping`.
@@ -36,7 +38,7 @@ pub(crate) async fn router(
     faces: Faces,
     stopping: CancellationToken,
 ) -> Router {
-    let Faces { schedules, facts, autorunner, insight } = faces;
+    let Faces { schedules, facts, autorunner, insight, externals } = faces;
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<RunServiceServer<api::Runs>>().await;
     health.set_serving::<DaemonServiceServer<api::Daemon>>().await;
@@ -64,6 +66,7 @@ pub(crate) async fn router(
             api::Traces::new(insight.clone(), stopping.clone()),
             same_protocol,
         ))
+        .add_service(WatchServiceServer::with_interceptor(api::Watches::new(externals), same_protocol))
         .add_service(SignalServiceServer::with_interceptor(
             api::Signals::new(insight, stopping),
             same_protocol,

@@ -12,7 +12,7 @@ use engine::schedule::EventTriggers;
 use engine::{Engine, OnEnd as RunEnd, Registry, Setup};
 use exec::Exec;
 use futures_util::Stream;
-use insight::Insight;
+use insight::{Externals, Insight};
 use jiff::Timestamp;
 use spindle_client::paths::Paths;
 use tokio::net::UnixStream;
@@ -72,6 +72,9 @@ pub(crate) enum ServeError {
     /// What is known of sessions and signals could not be read.
     #[error("cannot take up the traces")]
     Traces(#[source] insight::InsightError),
+    /// The registered directories could not be taken up.
+    #[error("cannot watch the directories of other tools")]
+    Externals(#[source] insight::external::ExternalError),
     /// One of the daemon's own tasks ended.
     #[error("{0}")]
     Task(String),
@@ -103,6 +106,10 @@ impl Daemon {
             Insight::open(engine.clone(), config.insight_settings()).await.map_err(ServeError::Traces)?;
         let mut triggers = EventTriggers::default();
         triggers.register(insight.trigger());
+        for trigger in Externals::triggers() {
+            triggers.register(trigger);
+        }
+        let externals = Externals::open(engine.clone()).await.map_err(ServeError::Externals)?;
         let (scheduler, schedules) = engine.schedules(triggers).await.map_err(ServeError::Engine)?;
         tasks.spawn("schedules", OnEnd::StopDaemon, {
             let stopping = stopping.clone();
@@ -114,6 +121,10 @@ impl Daemon {
         tasks.spawn("traces", OnEnd::Show, {
             let (insight, stopping) = (insight.clone(), stopping.clone());
             async move { insight.run(stopping).await.map_err(|error| error.to_string()) }
+        });
+        tasks.spawn("external runs", OnEnd::Show, {
+            let (externals, stopping) = (externals.clone(), stopping.clone());
+            async move { externals.run(stopping).await.map_err(|error| error.to_string()) }
         });
         let (busy_sender, busy) = watch::channel(false);
         tasks.spawn("store", OnEnd::StopDaemon, {
@@ -146,7 +157,7 @@ impl Daemon {
             },
         });
         let autorunner = api::Autorunner::new(engine.clone(), codex, stopping.clone());
-        let faces = Faces { schedules, facts, autorunner, insight };
+        let faces = Faces { schedules, facts, autorunner, insight, externals };
         let router = router(&engine, &tasks, faces, stopping.clone()).await;
         tasks.spawn("server", OnEnd::StopDaemon, {
             let stopping = stopping.clone();

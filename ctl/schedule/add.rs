@@ -116,7 +116,7 @@ struct WhenArgs {
     /// What the event must look like, as a JSON object
     ///
     /// For run.finished, any of: "outcomes" (a list of succeeded, failed, canceled, interrupted), "workflows" (a list
-    /// such as ["exec"]), "labels" (an object), "schedule" (the name of the schedule that started the run).
+    /// such as exec), "labels" (an object), "schedule" (the name of the schedule that started the run).
     #[arg(long, value_name = "JSON", conflicts_with_all = ["cron", "every", "at"], value_parser = json_object)]
     filter: Option<String>,
 }

@@ -12,6 +12,7 @@ mod schedule;
 mod template;
 mod trace;
 mod view;
+mod watch;
 
 pub(crate) use approval::Approvals;
 pub(crate) use autorunner::Autorunner;
@@ -21,3 +22,4 @@ pub(crate) use lease::Leases;
 pub(crate) use run::Runs;
 pub(crate) use schedule::Schedules;
 pub(crate) use trace::{Signals, Traces};
+pub(crate) use watch::Watches;

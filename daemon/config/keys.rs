@@ -190,21 +190,6 @@ pub(crate) static SECTIONS: &[Section] = &[
                 |config| &mut config.traces.keep_deleted,
             )
             .on_start(),
-            Key::<Config>::new(
-                "record",
-                "Writes a trace spine, below the Codex home, for every Codex that a run of Spindle starts.\n\
-                 One that Codex itself writes is never touched.",
-                |config| &mut config.traces.record,
-            )
-            .on_start(),
-            Key::<Config>::new(
-                "bundles",
-                "Asks every Codex that a run of Spindle starts for a rollout trace bundle (0.169.0 and\n\
-                 later), below this directory. They hold whole prompts.",
-                |config| &mut config.traces.bundles,
-            )
-            .default("none")
-            .on_start(),
         ],
     },
     Section {

@@ -84,8 +84,6 @@ pub(crate) struct Traces {
     pub(crate) live_window: Duration,
     pub(crate) rescan_every: Duration,
     pub(crate) keep_deleted: bool,
-    pub(crate) record: bool,
-    pub(crate) bundles: Option<PathBuf>,
 }
 
 /// `[power]`
@@ -132,8 +130,6 @@ impl Default for Config {
                 live_window: Duration::from_mins(10),
                 rescan_every: Duration::from_mins(1),
                 keep_deleted: true,
-                record: true,
-                bundles: None,
             },
             power: Power { inhibit_sleep: false },
             hooks: Vec::new(),

@@ -11,10 +11,10 @@ use trace::session::Format;
 /// The longest line in these checks, so that small inputs have longer ones.
 const LIMIT: usize = 600;
 
-/// One line, taken for a record of either format.
+/// One line, taken for a record of any format.
 pub(crate) fn record(line: &[u8]) {
     let _ = Envelope::read(line);
-    for format in [Format::Spine, Format::Rollout] {
+    for format in [Format::Spine, Format::Rollout, Format::Bundle] {
         let place = Place { file: 1, line: 2, offset: 3, len: 4 };
         match Decoder::new(format).decode(line, place) {
             Ok(record) => {

@@ -7,8 +7,6 @@ mod verify;
 mod view;
 mod write;
 
-use insight::Insight;
-
 pub(crate) use query::Traces;
 pub(crate) use signals::Signals;
 

@@ -246,7 +246,7 @@ impl TraceService for Traces {
         &self,
         request: Request<v1::RecordSpineRequest>,
     ) -> Result<Response<v1::RecordedSpine>, Status> {
-        write::record(self, request.into_inner()).await.map(Response::new)
+        write::record(request.into_inner()).await.map(Response::new)
     }
 }
 
@@ -272,15 +272,17 @@ fn progress(ingest: Ingest, wait: bool) -> impl Stream<Item = Result<v1::IngestP
                     // More often than that nobody can read.
                     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
                 }
-                std::future::pending().await
+                std::future::pending::<()>().await;
             };
             let totals = tokio::select! {
                 () = teller => return,
                 totals = ingest.done() => totals,
             };
-            let _ = sender.send(totals.map(show_totals).map_err(from_insight)).await;
+            let _ = sender.send(totals.map(|totals| show_totals(&totals)).map_err(from_insight)).await;
         } else {
-            let _ = sender.send(ingest.so_far().await.map(show_totals).map_err(from_insight)).await;
+            let _ = sender
+                .send(ingest.so_far().await.map(|totals| show_totals(&totals)).map_err(from_insight))
+                .await;
         }
     });
     tokio_stream::wrappers::ReceiverStream::new(receiver).boxed()
@@ -296,8 +298,8 @@ fn show_progress(progress: &Progress) -> v1::IngestProgress {
     }
 }
 
-fn show_totals(totals: Ingested) -> v1::IngestProgress {
-    let Ingested { sessions, records, bytes, signals, findings } = totals;
+fn show_totals(totals: &Ingested) -> v1::IngestProgress {
+    let &Ingested { sessions, records, bytes, signals, findings } = totals;
     v1::IngestProgress {
         files: sessions,
         total_files: sessions,

@@ -1,4 +1,4 @@
-//! What is made of traces: bundles, trajectories, tasks, datasets.
+//! What is made of traces: bundles, trajectories, tasks, datasets, exports, spines.
 //!
 //! All of it reads whole sessions and writes files, so it is done on threads that may block.
 
@@ -7,21 +7,25 @@ use std::path::{Path, PathBuf};
 use insight::Insight;
 use insight::dataset::{self, DatasetError};
 use insight::distill::{self, DistillError, Distilled, Selection};
+use insight::export::{ExportError, ExportFormat, OUTPUT_LIMIT};
 use jiff::Timestamp;
 use spindle_client::v1;
 use spindle_client::v1::distill_task_request::Window;
+use spindle_client::v1::export_traces_request::Format as WireFormat;
 use spindle_client::v1::write_atif_request::From as AtifFrom;
 use tonic::{Code, Status};
 use trace::SessionId;
 use trace::atif::{self, AtifError};
 use trace::bundle::{self, BundleError};
 use trace::output::OutputError;
+use trace::recording::{self, RecordingError};
 use trace::redact::{Redactor, Report};
 use trace::session::Format;
+use trace::spine;
 use trace::transcript::{FilesError, SessionFiles};
 
 use super::error::from_insight;
-use super::query::{Traces, path};
+use super::query::{Traces, filter, path};
 use super::view;
 use crate::api::error::{invalid, status, whole};
 
@@ -187,12 +191,56 @@ pub(super) async fn dataset(request: v1::WriteDatasetRequest) -> Result<v1::Writ
     .await
 }
 
-pub(super) async fn export(_: &Traces, _: v1::ExportTracesRequest) -> Result<v1::WrittenFiles, Status> {
-    Err(Status::unimplemented("not yet"))
+pub(super) async fn export(
+    traces: &Traces,
+    request: v1::ExportTracesRequest,
+) -> Result<v1::WrittenFiles, Status> {
+    let file = path(&request.file, "the file")?;
+    let format = match request.format() {
+        WireFormat::Sqlite => ExportFormat::Sqlite { output_limit: OUTPUT_LIMIT },
+        WireFormat::Jsonl => ExportFormat::Jsonl,
+        WireFormat::Unspecified => return Err(invalid("INVALID_SPEC", "no format is named")),
+    };
+    let filter = filter(request.filter.unwrap_or_default())?;
+    let exported =
+        traces.insight.export(file.clone(), request.force, format, filter, redactor(request.raw)).await;
+    let (_, redactor) = exported.map_err(from_export)?;
+    let name = file.file_name().map(|name| name.to_string_lossy().into_owned());
+    let directory = file.parent().unwrap_or(&file);
+    Ok(written(directory, name.into_iter().collect(), redactor.report()))
 }
 
-pub(super) async fn record(_: &Traces, _: v1::RecordSpineRequest) -> Result<v1::RecordedSpine, Status> {
-    Err(Status::unimplemented("not yet"))
+pub(super) async fn record(request: v1::RecordSpineRequest) -> Result<v1::RecordedSpine, Status> {
+    let rollout = path(&request.rollout, "the rollout")?;
+    let home = match request.codex_home.as_slice() {
+        [] => home_of(&rollout)?,
+        bytes => path(bytes, "the Codex home")?,
+    };
+    blocking(move || {
+        let spines = home.join("trace_spine");
+        let recorded =
+            recording::record_rollout(&rollout, &spines).map_err(|error| from_recording(&error))?;
+        let name = recorded.directory.file_name().map(|name| name.to_string_lossy().into_owned());
+        let segments = spine::segments(&recorded.directory).map_or(0, |segments| segments.len() as u64);
+        Ok(v1::RecordedSpine {
+            session_id: name.unwrap_or_default(),
+            directory: view::bytes(&recorded.directory),
+            records: recorded.records,
+            segments,
+        })
+    })
+    .await
+}
+
+/// The Codex home that a rollout lies in: what is above `sessions` or `archived_sessions`.
+fn home_of(rollout: &Path) -> Result<PathBuf, Status> {
+    let is_store =
+        |path: &&Path| path.file_name().is_some_and(|name| name == "sessions" || name == "archived_sessions");
+    let home = rollout.ancestors().find(is_store).and_then(Path::parent);
+    home.map(Path::to_owned).ok_or_else(|| {
+        let text = format!("{} lies in no Codex home", rollout.display());
+        status(Code::InvalidArgument, "INVALID_PATH", text, "name one with --codex-home")
+    })
 }
 
 fn written(directory: &Path, files: Vec<String>, report: Report) -> v1::WrittenFiles {
@@ -231,6 +279,28 @@ fn from_files(error: &FilesError) -> Status {
         FilesError::NotASession(_) | FilesError::NoId(_) => invalid("INVALID_PATH", text),
         FilesError::Read { .. } => status(Code::FailedPrecondition, "EVIDENCE_GONE", text, ""),
         FilesError::TooLarge { .. } => status(Code::FailedPrecondition, "TOO_LARGE", text, ""),
+    }
+}
+
+fn from_export(error: ExportError) -> Status {
+    let text = whole(&error);
+    match error {
+        ExportError::Exists(_) => status(Code::AlreadyExists, "NOT_EMPTY", text, "--force replaces it"),
+        ExportError::Write { .. } | ExportError::Database { .. } => {
+            status(Code::FailedPrecondition, "WRITE_FAILED", text, "")
+        }
+        ExportError::Source(error) => from_insight(error),
+    }
+}
+
+fn from_recording(error: &RecordingError) -> Status {
+    let text = whole(error);
+    match error {
+        RecordingError::Foreign(_) => status(Code::AlreadyExists, "NOT_EMPTY", text, ""),
+        RecordingError::NoThread(_) => invalid("INVALID_PATH", text),
+        RecordingError::Full(_) | RecordingError::Io { .. } => {
+            status(Code::FailedPrecondition, "WRITE_FAILED", text, "")
+        }
     }
 }
 

@@ -8,8 +8,10 @@ use engine::schedule::EventTrigger;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use trace::SessionId;
+use trace::redact::Redactor;
 use trace::session::{Approval, ArtifactRow, CompactionRow, ToolCall, Turn};
 
+use crate::export::{ExportError, ExportFormat, Exported, export};
 use crate::ingest::board::Tracker;
 use crate::ingest::service::Service;
 use crate::log::SignalStream;
@@ -176,6 +178,24 @@ impl Insight {
         page: PageRequest,
     ) -> Result<Page<FindingView>, InsightError> {
         self.ask(move |query| query.findings(session.as_ref(), &page)).await
+    }
+
+    /// Writes the sessions of a filter to a file, with everything that belongs to them, and gives the redactor
+    /// back with what it has replaced.
+    pub async fn export(
+        &self,
+        file: PathBuf,
+        replace: bool,
+        format: ExportFormat,
+        filter: SessionFilter,
+        mut redactor: Redactor,
+    ) -> Result<(Exported, Redactor), ExportError> {
+        let reader = self.service.reader.clone();
+        let write = move || {
+            let query = Query { reader: &reader };
+            export(&file, replace, format, query.exported(filter), &mut redactor).map(|done| (done, redactor))
+        };
+        tokio::task::spawn_blocking(write).await.map_err(|_| InsightError::Closed)?
     }
 
     /// Looks everything over now: all watched homes, or one directory, which is read and not watched. It is

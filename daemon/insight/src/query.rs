@@ -353,7 +353,7 @@ fn signal_token(page: &PageRequest) -> Result<(Option<(u64, String)>, u32)> {
     Ok((Some((time, id.to_owned())), ordinal))
 }
 
-fn accepts(filter: &SessionFilter, row: &SessionMessage) -> bool {
+pub(crate) fn accepts(filter: &SessionFilter, row: &SessionMessage) -> bool {
     let categories = filter.categories.is_empty()
         || filter
             .categories
@@ -474,7 +474,7 @@ fn repository(row: &SessionMessage) -> String {
     [&row.git_url, &row.repo_root, &row.cwd].into_iter().flatten().next().cloned().unwrap_or_default()
 }
 
-fn file(cursor: &CursorRow, place: Place) -> Option<&FileRow> {
+pub(crate) fn file(cursor: &CursorRow, place: Place) -> Option<&FileRow> {
     cursor.files.iter().find(|file| file.index == place.file)
 }
 

@@ -42,11 +42,11 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             homes: Vec::new(),
-            settle_after: Duration::from_secs(600),
+            settle_after: Duration::from_mins(10),
             retention: Retention::Keep,
             poll_interval: Duration::from_secs(30),
             threads: std::thread::available_parallelism().map_or(2, usize::from).min(4),
-            live_window: Duration::from_secs(600),
+            live_window: Duration::from_mins(10),
             keep_changes: 100_000,
             keep_findings: 100,
         }

@@ -13,7 +13,7 @@ use crate::signal::SignalType;
 use crate::view::{Phase, SignalChange};
 
 /// The longest window in which signals are counted.
-const LONGEST_WINDOW: Duration = Duration::from_secs(7 * 24 * 3600);
+const LONGEST_WINDOW: Duration = Duration::from_hours(7 * 24);
 
 /// The trigger `signal`: a signal was raised or has settled, or so many of them within a time.
 ///

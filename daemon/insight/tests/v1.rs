@@ -113,7 +113,7 @@ fn a_spine_of_codex_itself_is_understood() {
         [
             "first_attempt_success",
             "denial_exec 0",
-            "undo",
+            "undo 2",
             "backtracking",
             "rollback",
             "abandoned_tool_flow 4"

@@ -27,13 +27,11 @@ use crate::SessionId;
 use crate::output::{Output, OutputError, hex, sha256_hex};
 use crate::redact::{Redactor, Report};
 use crate::session::Format;
+use crate::spine;
 use crate::transcript::{FilesError, SessionFiles};
 
 /// The version that `bundle.json` declares.
 pub const BUNDLE_VERSION: &str = "rollout_plus_v0";
-
-/// The version of the spines in it.
-const SPINE_VERSION: &str = "codex_trace_spine_v1";
 
 /// A longer line cannot be redacted in one piece.
 const LINE_LIMIT: u64 = 64 << 20;
@@ -139,7 +137,7 @@ pub fn write(
         bundle_version: BUNDLE_VERSION.to_owned(),
         thread_id: contents.thread.to_string(),
         created_at: contents.created_at.to_string(),
-        spine_schema_version: if is_spine { SPINE_VERSION.to_owned() } else { String::new() },
+        spine_schema_version: if is_spine { spine::SCHEMA_VERSION.to_owned() } else { String::new() },
         rollout_path: redactor.text(&rollout_path).into_owned(),
         files,
         lineage: contents.lineage.iter().map(|(thread, _)| thread.to_string()).collect(),
@@ -345,10 +343,15 @@ mod tests {
 
     use super::*;
     use crate::transcript;
+    use crate::verify::Code;
+
+    fn fixtures() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
+    }
 
     /// The fixture with an artifact, a rollout beside it and a sub-agent.
     fn contents(home: &Path) -> Contents {
-        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+        let fixtures = fixtures();
         let spine = home.join("spine");
         fs::create_dir_all(spine.join("artifacts")).unwrap();
         for name in ["segment-000.jsonl", "segment-000.meta.json", "segment-001.jsonl"] {
@@ -433,6 +436,30 @@ mod tests {
         assert_eq!(meta["bytes"], segment.bytes);
         let records = fs::read_to_string(out.join("spine/segment-001.jsonl")).unwrap();
         assert!(records.contains(&manifest.files["artifacts/git_diff.patch"].sha256));
+    }
+
+    #[test]
+    fn a_redacted_bundle_verifies_as_its_source_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("bundle");
+        let contents = contents(dir.path());
+        write(&contents, &out, &mut Redactor::new()).unwrap();
+        let told = |path: &Path| -> Vec<_> {
+            crate::verify::verify(path).into_iter().map(|finding| finding.code).collect()
+        };
+        let expected: Vec<_> = told(&dir.path().join("spine"))
+            .into_iter()
+            .chain(told(&fixtures().join("spine-repair")))
+            // The directories of the fixtures are not named after their threads.
+            .filter(|code| *code != Code::WrongName)
+            .collect();
+        let found: Vec<_> = told(&out).into_iter().filter(|code| *code != Code::WrongName).collect();
+        assert_eq!(found, expected);
+        assert!(!expected.contains(&Code::HashMismatch) && !expected.contains(&Code::OverwrittenArtifact));
+
+        fs::write(out.join("artifacts/git_diff.patch"), "changed").unwrap();
+        let changed = told(&out);
+        assert!(changed.contains(&Code::HashMismatch) && changed.contains(&Code::OverwrittenArtifact));
     }
 
     #[test]

@@ -9,7 +9,8 @@
 //! - [`record`]: a line, decoded into terms that both formats share ([`Record`]);
 //! - [`derive`]: records, fed one by one, become the rows of a session ([`session`]) and the facts that
 //!   signals are made of ([`fact`]);
-//! - [`batch`]: a whole session at once.
+//! - [`batch`]: a whole session at once;
+//! - [`recording`]: the other way round, a spine for a session that has only a rollout.
 //!
 //! Where the bytes lie is found by [`source`], and that there are more of them is told by [`tail`]. How a spine
 //! lies on the disk is known by [`spine`], and whether one is as it should be is told by [`verify`].
@@ -29,6 +30,7 @@ pub mod lines;
 pub mod output;
 mod place;
 pub mod record;
+pub mod recording;
 pub mod redact;
 pub mod rundir;
 pub mod session;

@@ -83,7 +83,7 @@ fn a_pipeline_is_recognised_with_its_heartbeat() {
     home.write(".runs/demo/cli/r1/.heartbeat", &format!("{}\n", seconds_ago(2)));
     let run = one(&home.root());
 
-    assert_eq!((run.tool, run.id.as_str(), run.state), (Tool::Pipeline, "r1", ExternalState::Running));
+    assert_eq!((run.tool, run.id.as_str(), run.state), (Tool::Orchestrator, "r1", ExternalState::Running));
     assert_eq!(run.title, "demo: Diagnostics");
     assert_eq!(run.heartbeat.unwrap().stale_after, Duration::from_secs(30));
     assert_eq!(

@@ -4,6 +4,7 @@
 
 mod home;
 
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
@@ -88,6 +89,17 @@ impl Followed {
     fn drain(&self) {
         while self.hints.try_recv().is_some() {}
     }
+}
+
+#[test]
+fn everything_that_is_there_is_told_at_first() {
+    let home = Home::new();
+    home.segment("a", 0, "{}\n");
+    home.rollout("b", "{}\n");
+    let (_tail, hints) = Tail::start(Arc::new(home.catalog()), by_events()).unwrap();
+    let told: HashSet<Hint> =
+        std::iter::from_fn(|| hints.recv()).take_while(|hint| *hint != Hint::Rescan).collect();
+    assert_eq!(told, HashSet::from([Hint::Session(id("a")), Hint::Session(id("b"))]));
 }
 
 #[test]

@@ -37,9 +37,23 @@ pub(crate) struct Home {
 impl Home {
     /// A home whose daemon does `slots` runs at the same time and forgets none.
     pub(crate) fn new(bench: &Bench, slots: usize) -> Result<Self> {
+        // Nothing of the user's own Codex is read beside what is measured.
+        Self::configured(
+            bench,
+            &format!("[runs]\nslots = {slots}\nkeep = 1000000\n[traces]\nenabled = false\n"),
+        )
+    }
+
+    /// A home whose daemon reads a Codex home, and does nothing else.
+    pub(crate) fn reading(bench: &Bench, codex_home: &Path) -> Result<Self> {
+        let path = codex_home.to_str().context("the scratch directory's name is no UTF-8")?;
+        Self::configured(bench, &format!("[traces]\nhomes = [{path:?}]\n"))
+    }
+
+    fn configured(bench: &Bench, config: &str) -> Result<Self> {
         let state = tempfile::Builder::new().prefix("bench-").tempdir_in(&bench.scratch)?;
         let sockets = tempfile::Builder::new().prefix("bench-").tempdir()?;
-        fs::write(state.path().join("config.toml"), format!("[runs]\nslots = {slots}\nkeep = 1000000\n"))?;
+        fs::write(state.path().join("config.toml"), config)?;
         Ok(Self { state, sockets, programs: bench.programs.clone() })
     }
 

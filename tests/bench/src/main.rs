@@ -12,6 +12,7 @@ mod programs;
 mod pueue;
 mod rows;
 mod samples;
+mod sessions;
 mod table;
 
 use std::path::PathBuf;
@@ -57,6 +58,10 @@ struct Arguments {
     #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]
     finished: usize,
 
+    /// How many megabytes of sessions are read for the first time; they are deleted afterwards
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_000)]
+    corpus: u64,
+
     /// Build pueue below target/tools when it is not there; without it, it is measured when found
     #[arg(long)]
     with_pueue: bool,
@@ -67,6 +72,8 @@ struct Bench {
     programs: Programs,
     scratch: PathBuf,
     finished: usize,
+    /// Bytes of sessions.
+    corpus: u64,
     pueue: Option<Pueue>,
 }
 
@@ -88,7 +95,8 @@ fn measure(arguments: Arguments) -> Result<ExitCode> {
     };
     let scratch = arguments.scratch.unwrap_or_else(|| programs::beside_this_one().to_path_buf());
     let pueue = if arguments.with_pueue { Some(Pueue::install()?) } else { Pueue::find() };
-    let bench = Bench { programs, scratch, finished: arguments.finished, pueue };
+    let corpus = arguments.corpus.saturating_mul(1_000_000);
+    let bench = Bench { programs, scratch, finished: arguments.finished, corpus, pueue };
 
     let wanted = if arguments.rows.is_empty() { Measurement::all() } else { arguments.rows };
     let runtime = tokio::runtime::Runtime::new().context("cannot start threads")?;

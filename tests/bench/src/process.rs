@@ -21,6 +21,11 @@ pub(crate) fn resident_bytes(pid: u32) -> Result<f64> {
     Ok(bytes(field(&format!("/proc/{pid}/status"), "VmRSS")?))
 }
 
+/// The most bytes that the process has ever had resident.
+pub(crate) fn peak_bytes(pid: u32) -> Result<f64> {
+    Ok(bytes(field(&format!("/proc/{pid}/status"), "VmHWM")?))
+}
+
 /// Bytes of resident memory that are backed by no file.
 pub(crate) fn anonymous_bytes(pid: u32) -> Result<f64> {
     Ok(bytes(field(&format!("/proc/{pid}/status"), "RssAnon")?))

@@ -1,4 +1,4 @@
-//! Any bytes as one record, of a spine or a rollout.
+//! Any bytes as one record, of any format.
 
 #![no_main]
 

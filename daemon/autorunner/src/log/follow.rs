@@ -256,6 +256,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_follower_that_was_cut_off_goes_on_where_it_was() {
+        let (_dir, log) = log();
+        let mut stream = LogStream::open(&log, Part::LastBlock, true).unwrap().unwrap();
+        stream.next().await.unwrap().unwrap();
+        let position = stream.position();
+        drop(stream);
+        let mut file = File::options().append(true).open(&log).unwrap();
+        file.write_all(b"=== run 2 end (code 0) ===\n=== run 3 start ===\n").unwrap();
+        // The last block is another one by now.
+        let again = LogStream::open(&log, Part::LastBlock, true).unwrap().unwrap();
+        let piece = again.going_on_at(Some(position)).next().await.unwrap().unwrap();
+        assert_eq!(piece, b"=== run 2 end (code 0) ===\n=== run 3 start ===\n");
+    }
+
+    #[tokio::test]
     async fn a_log_that_was_emptied_is_followed_from_its_start() {
         let (_dir, log) = log();
         let mut stream = LogStream::open(&log, Part::Tail(0), true).unwrap().unwrap();

@@ -44,6 +44,7 @@ pub struct ChildEnd {
 impl RunContext {
     /// Sleeps until a time, or until the run is told something.
     pub async fn sleep_until(&self, name: &str, until: Timestamp) -> Result<Slept, Failure> {
+        let _awaited = self.awaiting(name);
         let until = match self.visit(name, StepKind::Sleep).await {
             Visit::Done(Ok(value)) => return Ok(decode(self, name, value).await),
             Visit::Done(Err(failure)) => return Err(failure),
@@ -81,6 +82,7 @@ impl RunContext {
         expires_at: Option<Timestamp>,
         default: Verdict,
     ) -> Result<Decision, Failure> {
+        let _awaited = self.awaiting(name);
         let approval: Approval = match self.visit(name, StepKind::Approval).await {
             Visit::Done(Ok(value)) => return decision(decode(self, name, value).await),
             Visit::Done(Err(failure)) => return Err(failure),
@@ -128,6 +130,7 @@ impl RunContext {
         spec: Value,
         options: StartOptions,
     ) -> Result<ChildEnd, Failure> {
+        let _awaited = self.awaiting(name);
         match self.visit(name, StepKind::Child).await {
             Visit::Done(Ok(value)) => return Ok(decode(self, name, value).await),
             Visit::Done(Err(failure)) => return Err(failure),
@@ -354,8 +357,51 @@ impl Active {
     fn open_waits(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter().map(|stored| &stored.step).filter(|step| {
             let waits = matches!(step.kind, StepKind::Approval | StepKind::Child | StepKind::Sleep);
-            waits && !step.archived && step.state == StepState::Running
+            let open = !step.archived && step.state == StepState::Running;
+            waits && open && !self.given_up.contains(&step.name)
         })
+    }
+}
+
+/// Stands for a workflow that waits: when it no longer does (the wait lost a race against something else), the run
+/// must not be kept waiting by it.
+struct Awaited<'a> {
+    context: &'a RunContext,
+    name: &'a str,
+}
+
+impl RunContext {
+    fn awaiting<'a>(&'a self, name: &'a str) -> Awaited<'a> {
+        if let Some(active) = self.shared.engine.core().runs.get_mut(&self.shared.run) {
+            active.given_up.remove(name);
+        }
+        Awaited { context: self, name }
+    }
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        let (engine, run) = (&self.context.shared.engine, self.context.shared.run);
+        {
+            let mut core = engine.core();
+            let Some(active) = core.runs.get_mut(&run) else { return };
+            if !active.open_waits().any(|step| step.name == self.name) {
+                return;
+            }
+            active.given_up.insert(self.name.to_owned());
+        }
+        let engine = engine.clone();
+        // Outside of a runtime everything comes to its end anyway.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let woken = engine.transact(|tx| {
+                    tx.wake(run);
+                    Ok::<_, Failure>(())
+                });
+                // The daemon goes down: the next one sees it given up as well.
+                let _ = woken.await;
+            });
+        }
     }
 }
 

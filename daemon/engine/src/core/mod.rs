@@ -78,6 +78,8 @@ pub(crate) struct Active {
     pub(crate) processes: Option<watch::Receiver<HashMap<String, Process>>>,
     /// Set once the run has a task.
     pub(crate) has_task: bool,
+    /// Steps that wait and that the workflow no longer waits for.
+    pub(crate) given_up: HashSet<String>,
     /// What may be seen of it. The run's task and those who wait for its end follow it.
     pub(crate) seen: watch::Sender<Seen>,
 }
@@ -117,6 +119,7 @@ impl Active {
             packed: None,
             processes: None,
             has_task: false,
+            given_up: HashSet::new(),
             seen,
         }
     }

@@ -69,6 +69,10 @@ impl TableInfo {
 /// Puts the lists of tables of several crates one after the other; `N` is the sum of their lengths.
 ///
 /// Clashes of names and prefixes are found when the store is opened.
+///
+/// # Panics
+///
+/// If `N` is another number, or 0. In a constant, as it is meant to be called, that is an error of the compiler.
 pub const fn join_tables<const N: usize>(parts: &[&[TableInfo]]) -> [TableInfo; N] {
     assert!(!parts.is_empty() && !parts[0].is_empty(), "there is no table");
     let mut all = [parts[0][0]; N];

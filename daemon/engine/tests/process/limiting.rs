@@ -67,6 +67,18 @@ async fn the_oldest_output_is_dropped_and_its_space_given_back() {
     assert!(blocks * 512 < 200_000, "{blocks} blocks are still used");
 }
 
+#[tokio::test]
+async fn space_reserved_ahead_of_a_large_output_is_given_back() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let lab = Lab::new();
+    let exit = lab.run(&lab.script("head -c 40000000 /dev/zero; echo end")).await;
+    assert_eq!(exit.stdout.bytes, 40_000_004);
+    let stdout = std::fs::metadata(lab.path("attempt").join("stdout")).unwrap();
+    assert_eq!(stdout.len(), 40_000_004);
+    assert!(stdout.blocks() * 512 < 41_000_000, "{} blocks are used", stdout.blocks());
+}
+
 /// A disk of 1 MiB; `None` where this user may not mount one.
 struct SmallDisk(std::path::PathBuf);
 

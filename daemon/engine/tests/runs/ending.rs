@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::{FailureKind, RunError};
+use engine::FailureKind;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 

@@ -161,3 +161,17 @@ fn several_waits_are_taken_up_by_the_next_daemon_and_end_with_a_cancel() {
     lab.ends(canceled, "canceled");
     lab.ends(child, "canceled");
 }
+
+#[test]
+fn a_wait_that_lost_a_race_keeps_no_later_one_waiting() {
+    let lab = Lab::playing(|run, _| async move {
+        tokio::select! {
+            slept = run.sleep_until("long", "2999-01-01T00:00:00Z".parse().unwrap()) => { slept?; }
+            () = tokio::time::sleep(std::time::Duration::from_millis(20)) => {}
+        }
+        run.sleep_until("short", Timestamp::now()).await?;
+        Ok(Value::Null)
+    });
+    let run = lab.start(Value::Null);
+    lab.ends(run, "succeeded");
+}

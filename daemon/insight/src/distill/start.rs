@@ -5,12 +5,12 @@
 //! records hold: what was added, and what was printed in full.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Read;
-use std::path::{Component, Path};
+use std::path::Path;
 
 use trace::output::sha256_hex;
 use trace::session::CallOutcome;
+use trace::spine;
 use trace::transcript::patch::Change;
 use trace::transcript::{Call, FileChange, Transcript, What};
 
@@ -192,18 +192,9 @@ fn place(call: &Call, root: &str, path: &str) -> Option<String> {
 
 /// A patch file beside the records, if it is still what it was. The path is untrusted.
 fn artifact(root: &Path, path: &str, sha256: &str) -> Option<String> {
-    let relative = Path::new(path);
-    if !relative.components().all(|part| matches!(part, Component::Normal(_))) {
-        return None;
-    }
-    let whole = root.join(relative);
-    // Neither the file nor a directory on the way may be a link that leads elsewhere.
-    let (real, below) = (whole.canonicalize().ok()?, root.canonicalize().ok()?);
-    if real != below.join(relative) || !real.is_file() {
-        return None;
-    }
+    let file = spine::open_artifact(root, path).ok()?;
     let mut content = Vec::new();
-    File::open(&real).ok()?.take(PATCH_LIMIT as u64 + 1).read_to_end(&mut content).ok()?;
+    file.take(PATCH_LIMIT as u64 + 1).read_to_end(&mut content).ok()?;
     (sha256_hex(&content) == sha256.to_ascii_lowercase() && content.len() <= PATCH_LIMIT)
         .then(|| String::from_utf8(content).ok())
         .flatten()

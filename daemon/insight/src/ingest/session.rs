@@ -21,7 +21,7 @@ use crate::rules;
 use crate::signal::{Signal, SignalId, SignalType};
 use crate::store::chunk;
 use crate::store::finding::FindingRow;
-use crate::store::message::{LinkMessage, Numbered, SessionMessage, format_number};
+use crate::store::message::{LinkMessage, Numbered, SessionMessage, format_number, format_of};
 use crate::store::page::{self, Fill, Kind};
 use crate::store::tables::{ByTime, CursorRow, Cursors, FileRow, Sessions};
 use crate::view::Phase;
@@ -45,6 +45,10 @@ pub(crate) struct Terms {
 }
 
 /// A session that is being read.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and they come in every combination"
+)]
 pub(crate) struct Live {
     pub(crate) id: SessionId,
     cursor: CursorRow,
@@ -135,7 +139,10 @@ impl Live {
         let former = if cursor.anew { stored_signals(reader, id, Kind::Former)? } else { HashMap::new() };
         let state = match files::plan(&cursor, VERSION, source) {
             Plan::Anew(_) => None,
-            _ => chunk::get(reader, id.as_str(), cursor.state_chunks)?,
+            _ => {
+                let like = Pipeline::new(id.clone(), source.format).state();
+                chunk::get(reader, id.as_str(), &like, cursor.state_chunks)?
+            }
         };
         let pipeline = state.as_deref().and_then(Pipeline::restore);
         let lost = pipeline.is_none();
@@ -518,8 +525,9 @@ impl Live {
         self.fresh = false;
         let session = self.pipeline.session();
         let events = self.put_session(&mut batch, &session, settled, terms);
-        self.cursor.state_chunks =
-            chunk::put(&mut batch, self.id.as_str(), &self.pipeline.state(), self.cursor.state_chunks);
+        let like = Pipeline::new(self.id.clone(), format_of(self.cursor.format)).state();
+        let (state, before) = (self.pipeline.state(), self.cursor.state_chunks);
+        self.cursor.state_chunks = chunk::put(&mut batch, self.id.as_str(), &state, &like, before);
         self.cursor.closed = session.closed;
         batch.put::<Cursors>(&self.id.as_str().to_owned(), &self.cursor);
         Ok(Some(Part { batch, changes, events, bytes, records }))

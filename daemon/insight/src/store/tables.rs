@@ -32,6 +32,10 @@ table! { /// What became known of signals, in order: packed changes by the numbe
 Log = 0x45 "signal-log": u64 => PageRow }
 table! { /// How far signals of a live session have been told, where that is beyond its cursor.
 Told = 0x46 "trace-told": String => ToldRow }
+table! { /// Registered directories, where other tools keep runs, by path.
+WatchedDirectories = 0x4d "watched-directories": Vec<u8> => WatchedRow }
+table! { /// Runs of other tools, by directory: what was last told of them.
+ExternalRuns = 0x4e "external-runs": Vec<u8> => ExternalRow }
 
 /// All of them.
 pub const TABLES: &[TableInfo] = &[
@@ -42,9 +46,12 @@ pub const TABLES: &[TableInfo] = &[
     TableInfo::of::<ByTime>(),
     TableInfo::of::<Log>(),
     TableInfo::of::<Told>(),
+    TableInfo::of::<WatchedDirectories>(),
+    TableInfo::of::<ExternalRuns>(),
 ];
 
 /// How far a session has been read, and from what.
+#[expect(clippy::struct_excessive_bools, reason = "a row of independent facts")]
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct CursorRow {
     /// Which meaning the stored state has; another one than the program's means reading anew.
@@ -167,4 +174,33 @@ pub(crate) struct ToldRow {
     /// The ordinal of the next signal.
     #[prost(uint32, tag = "3")]
     pub next_signal: u32,
+}
+
+/// A registered directory.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct WatchedRow {
+    /// When it was registered, in microseconds.
+    #[prost(int64, tag = "1")]
+    pub added_at: i64,
+    /// Whether its runs have been told: one that is found at the next start and is not among them is new.
+    #[prost(bool, tag = "2")]
+    pub looked: bool,
+}
+
+/// A run of another tool, as it was told.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct ExternalRow {
+    /// The registered directory.
+    #[prost(bytes = "vec", tag = "1")]
+    pub registered: Vec<u8>,
+    /// Its state, as JSON has it.
+    #[prost(string, tag = "2")]
+    pub state: String,
+    /// The rest of what is said when it is gone.
+    #[prost(string, tag = "3")]
+    pub tool: String,
+    #[prost(string, tag = "4")]
+    pub id: String,
+    #[prost(string, tag = "5")]
+    pub title: String,
 }

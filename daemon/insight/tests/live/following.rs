@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use insight::{Phase, SessionFilter, SignalFilter};
+use insight::{PageRequest, Phase, SessionFilter, SignalFilter};
 
 use crate::lab::Lab;
 use crate::spine::Spine;
@@ -53,7 +53,7 @@ fn what_cannot_be_read_is_listed_with_its_line_and_the_rest_is_read() {
     lab.start();
     let done = lab.read_all();
     assert_eq!((done.sessions, done.findings), (1, 2));
-    let findings = lab.block_on(lab.insight().findings(None, Default::default())).unwrap().items;
+    let findings = lab.block_on(lab.insight().findings(None, PageRequest::default())).unwrap().items;
     let lines: Vec<_> = findings.iter().map(|finding| (finding.place.line, finding.code.as_str())).collect();
     assert_eq!(lines, [(2, "broken_json"), (3, "not_an_object")]);
     assert_eq!(findings[0].path, spine.path());
@@ -101,7 +101,7 @@ fn lists_come_in_pages_and_filters_choose() {
     let insight = lab.insight();
     let (mut signals, mut token, mut pages) = (Vec::new(), String::new(), 0);
     while pages == 0 || !token.is_empty() {
-        let request = insight::PageRequest { size: 7, token };
+        let request = PageRequest { size: 7, token };
         let filter = SignalFilter {
             sessions: SessionFilter {
                 categories: vec!["exec_failure".to_owned()],
@@ -121,5 +121,5 @@ fn lists_come_in_pages_and_filters_choose() {
     let report = lab.block_on(insight.report(SessionFilter::default())).unwrap();
     assert_eq!((report.sessions, report.friction["exec_failure"]), (25, 100));
     let none = SessionFilter { model: Some("other".to_owned()), ..SessionFilter::default() };
-    assert!(lab.block_on(insight.sessions(none, Default::default())).unwrap().items.is_empty());
+    assert!(lab.block_on(insight.sessions(none, PageRequest::default())).unwrap().items.is_empty());
 }

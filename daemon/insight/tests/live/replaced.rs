@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use insight::{Phase, Retention};
+use insight::{PageRequest, Phase, Retention};
 
 use crate::lab::Lab;
 use crate::spine::Spine;
@@ -44,7 +44,7 @@ fn a_file_that_was_cut_and_written_anew_is_read_anew() {
     let other = text.replace("make", "make everything") + &text.replace("call_1", "call_2");
     fs::write(spine.path(), other).unwrap();
     lab.read_all();
-    let calls = lab.block_on(lab.insight().calls(&spine.id, Default::default())).unwrap().items;
+    let calls = lab.block_on(lab.insight().calls(&spine.id, PageRequest::default())).unwrap().items;
     assert_eq!(calls.len(), 2);
     assert!(calls[0].arguments.contains("make everything"), "{calls:?}");
 }
@@ -66,7 +66,7 @@ fn a_segment_that_comes_late_puts_everything_in_order() {
     assert_eq!(lab.signals(&whole.id).len(), 2);
     fs::write(&middle, kept).unwrap();
     lab.read_all();
-    let turns = lab.block_on(lab.insight().turns(&whole.id, Default::default())).unwrap().items;
+    let turns = lab.block_on(lab.insight().turns(&whole.id, PageRequest::default())).unwrap().items;
     assert_eq!(turns.iter().map(|turn| turn.id.as_str()).collect::<Vec<_>>(), ["1", "2", "3"]);
 }
 

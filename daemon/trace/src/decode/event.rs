@@ -238,7 +238,7 @@ pub(super) fn token_counts(usage: Raw<'_>) -> Result<TokenCounts, Broken> {
     Ok(TokenCounts { input, cached_input, output, reasoning })
 }
 
-fn exec_begin<'a>(message: &mut Message<'a>) -> Result<Exec<'a>, Broken> {
+pub(super) fn exec_begin<'a>(message: &mut Message<'a>) -> Result<Exec<'a>, Broken> {
     let [call, turn, command, cwd, source] =
         message.pick(["call_id", "turn_id", "command", "cwd", "source"])?;
     Ok(exec(call, turn, command, cwd, source))
@@ -260,27 +260,40 @@ pub(super) fn exec<'a>(
     }
 }
 
-fn exec_end<'a>(message: &mut Message<'a>) -> Result<ExecEnd<'a>, Broken> {
-    let [call, turn, command, cwd, source, exit_code, duration, duration_ms, formatted, aggregated, stderr] =
-        message.pick([
-            "call_id",
-            "turn_id",
-            "command",
-            "cwd",
-            "source",
-            "exit_code",
-            "duration",
-            "duration_ms",
-            "formatted_output",
-            "aggregated_output",
-            "stderr",
-        ])?;
+pub(super) fn exec_end<'a>(message: &mut Message<'a>) -> Result<ExecEnd<'a>, Broken> {
+    let [
+        call,
+        turn,
+        command,
+        cwd,
+        source,
+        exit_code,
+        duration,
+        duration_ms,
+        formatted,
+        aggregated,
+        stderr,
+        status,
+    ] = message.pick([
+        "call_id",
+        "turn_id",
+        "command",
+        "cwd",
+        "source",
+        "exit_code",
+        "duration",
+        "duration_ms",
+        "formatted_output",
+        "aggregated_output",
+        "stderr",
+        "status",
+    ])?;
     Ok(ExecEnd {
         exec: exec(call, turn, command, cwd, source),
         exit_code: exit_code.and_then(Raw::int),
         duration_ms: duration.and_then(millis).or_else(|| duration_ms.and_then(Raw::count)),
-        head: first_head([formatted, aggregated, stderr]),
-        status: None,
+        head: first_head([formatted, aggregated, stderr, status]),
+        status: status.and_then(Raw::text),
     })
 }
 
@@ -359,14 +372,14 @@ pub(super) fn patch<'a>(call: Option<Raw<'a>>, turn: Option<Raw<'a>>, changes: O
     }
 }
 
-fn patch_end<'a>(message: &mut Message<'a>) -> Result<PatchEnd<'a>, Broken> {
-    let [call, turn, changes, success, stderr, stdout] =
-        message.pick(["call_id", "turn_id", "changes", "success", "stderr", "stdout"])?;
+pub(super) fn patch_end<'a>(message: &mut Message<'a>) -> Result<PatchEnd<'a>, Broken> {
+    let [call, turn, changes, success, stderr, stdout, status] =
+        message.pick(["call_id", "turn_id", "changes", "success", "stderr", "stdout", "status"])?;
     Ok(PatchEnd {
         patch: patch(call, turn, changes),
         success: success.and_then(Raw::flag).unwrap_or(true),
         head: first_head([stderr, stdout]),
-        status: None,
+        status: status.and_then(Raw::text),
     })
 }
 

@@ -40,6 +40,12 @@ impl<'a> Envelope<'a> {
 
 /// `schema_version`, `thread_id`, `seq`, `ordinal`, `timestamp`, `type` and `payload` of a line.
 fn members(line: &[u8]) -> Result<json::Picked<'_, 7>, DecodeError> {
+    let names = ["schema_version", "thread_id", "seq", "ordinal", "timestamp", "type", "payload"];
+    Ok(whole_line(line)?.pick(names)?)
+}
+
+/// The object that a line is.
+pub(super) fn whole_line(line: &[u8]) -> Result<Raw<'_>, DecodeError> {
     if line.first() != Some(&b'{') {
         return Err(DecodeError { problem: Problem::NotAnObject, byte: 0 });
     }
@@ -48,7 +54,7 @@ fn members(line: &[u8]) -> Result<json::Picked<'_, 7>, DecodeError> {
         let problem = Problem::Broken { expected: "the end of the line" };
         return Err(DecodeError { problem, byte: whole.bytes().len() });
     }
-    Ok(whole.pick(["schema_version", "thread_id", "seq", "ordinal", "timestamp", "type", "payload"])?)
+    Ok(whole)
 }
 
 /// What the decoders take from an envelope, read the general way.
@@ -75,7 +81,7 @@ impl<'a> Head<'a> {
             ordinal: ordinal.and_then(Raw::count),
             time: timestamp.and_then(Raw::inside).unwrap_or_default(),
             kind,
-            payload: payload.filter(|payload| payload.is_object()).unwrap_or(Raw::object(b"{}", 0, 2)),
+            payload: payload.filter(|payload| payload.is_object()).unwrap_or(Raw::nothing()),
         })
     }
 }

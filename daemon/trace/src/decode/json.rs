@@ -49,6 +49,11 @@ impl<'a> Raw<'a> {
         Self { line, start, end, escaped: false }
     }
 
+    /// An object without members.
+    pub(super) fn nothing() -> Self {
+        Self::object(b"{}", 0, 2)
+    }
+
     /// Where it begins in its line.
     pub(super) fn start(self) -> usize {
         self.start

@@ -6,6 +6,7 @@
 //! writers make it (members in their usual order) is walked once, and one of a kind that carries nothing is
 //! not even looked at beyond its first bytes; whatever differs takes a second, general way to the same result.
 
+mod bundle;
 mod event;
 mod head;
 mod item;
@@ -16,9 +17,12 @@ mod rollout;
 mod spine;
 mod time;
 
+use bundle::Payloads;
 pub use head::Envelope;
 pub use rollout::rollout;
 pub use spine::spine;
+
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 
@@ -75,12 +79,19 @@ impl From<json::Broken> for DecodeError {
 #[derive(Debug)]
 pub struct Decoder {
     format: Format,
+    payloads: Payloads,
 }
 
 impl Decoder {
-    /// A decoder for a format whose records are whole lines.
+    /// A decoder for a format whose records are whole lines. Of a bundle, it gives what the lines themselves
+    /// say.
     pub fn new(format: Format) -> Self {
-        Self { format }
+        Self { format, payloads: Payloads::default() }
+    }
+
+    /// A decoder for the `trace.jsonl` of a rollout trace bundle, whose directory is read for payloads.
+    pub fn bundle(directory: PathBuf) -> Self {
+        Self { format: Format::Bundle, payloads: Payloads::below(directory) }
     }
 
     /// The format.
@@ -92,7 +103,8 @@ impl Decoder {
     pub fn decode<'a>(&'a mut self, line: &'a [u8], place: Place) -> Result<Record<'a>, DecodeError> {
         match self.format {
             Format::Spine => spine(line, place),
-            Format::Rollout | Format::Bundle => rollout(line, place),
+            Format::Rollout => rollout(line, place),
+            Format::Bundle => bundle::bundle(line, place, &mut self.payloads),
         }
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn meta(payload: Raw<'_>) -> Result<Meta<'_>, DecodeError> {
 
 /// A word, `{"subagent": …}`, or what other dialects make of it. A sub-agent is a word (`"review"`), an object
 /// with its kind as the only key, or the whole source in one word.
-fn read_source(source: Raw<'_>) -> Result<Source<'_>, Broken> {
+pub(super) fn read_source(source: Raw<'_>) -> Result<Source<'_>, Broken> {
     if let Some(word) = source.text() {
         return Ok(match word.to_ascii_lowercase().as_str() {
             "" | "unknown" => Source::Unknown,

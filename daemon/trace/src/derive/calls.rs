@@ -9,9 +9,9 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::command::{Asked, EXEC, GivenPlan, PATCH, changes};
+use super::command::{Asked, EXEC, GivenPlan, PATCH, changes, source_of};
 use super::deriver::{At, Deriver};
-use super::outcome::{Before, End};
+use super::outcome::{Before, End, Given};
 use super::words::{self, hash, keep};
 use super::{Sink, What};
 use crate::record::{ApprovalKind, Exec, ExecEnd, Patch, PatchEnd, PlanStep, Text, Tool};
@@ -61,12 +61,8 @@ impl Open {
     }
 
     /// Whether it may go on when its turn ends.
-    fn in_background(&self, rollout: bool) -> bool {
-        match self.row.source.as_deref() {
-            Some(source) => source.starts_with("unified_exec"),
-            // A rollout says only at the end how a command was run.
-            None => rollout && !self.begun && self.row.tool == EXEC,
-        }
+    fn in_background(&self) -> bool {
+        self.row.source.as_deref().is_some_and(|source| source.starts_with("unified_exec"))
     }
 }
 
@@ -338,7 +334,12 @@ impl Deriver {
     ) {
         let call = words::id(call);
         if self.calls.position(call).is_none() && !self.calls.is_done(call) {
-            self.open_call(at, call, Asked::by_model(name, arguments), false, sink);
+            let index = self.open_call(at, call, Asked::by_model(name, arguments), false, sink);
+            if let Some(open) = self.calls.open.get_mut(index)
+                && open.row.source.is_none()
+            {
+                open.row.source = source_of(name).map(str::to_owned);
+            }
         }
         if name == "update_plan"
             && self.calls.plan.replace(hash(arguments)) != Some(hash(arguments))
@@ -365,7 +366,8 @@ impl Deriver {
     ) {
         let Some(index) = self.calls.position(words::id(call)) else { return };
         let Some(open) = self.calls.open.get_mut(index) else { return };
-        let end = End::of_output(open.row.tool == EXEC, exit_code, duration_ms, head, open.before());
+        let given = Given { exit_code, duration_ms, head };
+        let end = End::of_output(&open.row.tool, given, open.before());
         match end {
             Some(end) => self.close_call(at, index, end, sink),
             None => open.interrupted |= head.trim_start().starts_with("aborted"),
@@ -438,7 +440,7 @@ impl Deriver {
 
     /// A turn was aborted: what ran in it has stopped, except for what runs in the background.
     pub(super) fn interrupt_calls(&mut self, at: &At<'_>, sink: &mut impl Sink) {
-        let (mut index, rollout) = (0, self.rollout());
+        let mut index = 0;
         while let Some(open) = self.calls.open.get_mut(index) {
             if open.row.turn != at.turn {
                 index += 1;
@@ -446,7 +448,7 @@ impl Deriver {
             }
             open.interrupted = true;
             open.dirty = true;
-            if open.in_background(rollout) {
+            if open.in_background() {
                 index += 1;
                 continue;
             }

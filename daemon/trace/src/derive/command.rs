@@ -12,9 +12,9 @@ use crate::session::TEXT_LIMIT;
 const CHANGES: usize = 64;
 
 /// The tool that runs commands, whatever the version calls it.
-pub(super) const EXEC: &str = "exec_command";
+pub(crate) const EXEC: &str = "exec_command";
 /// The tool that patches files.
-pub(super) const PATCH: &str = "apply_patch";
+pub(crate) const PATCH: &str = "apply_patch";
 
 /// A command as shell text. What was given to a shell with `-c` stands as it was given.
 pub(super) fn shell_text(command: &[Text<'_>]) -> String {
@@ -150,6 +150,40 @@ impl Asked {
             _ => Self::other(&qualified(name), Some(arguments)),
         }
     }
+}
+
+/// The source of commands that may go on in the background.
+pub(super) const BACKGROUND: &str = "unified_exec_startup";
+
+/// How a command is run, as far as the name of the model's tool says it: that of the newer one goes on in the
+/// background if it must.
+pub(crate) fn source_of(tool: &str) -> Option<&'static str> {
+    matches!(tool, "exec_command" | "unified_exec").then_some(BACKGROUND)
+}
+
+/// The words of a command, from the arguments of the tools that run them.
+pub(crate) fn words_of(arguments: &str) -> Option<Vec<String>> {
+    let given: Given<'_> = serde_json::from_str(arguments).ok()?;
+    Some(given.words()?.into_iter().map(Cow::into_owned).collect())
+}
+
+/// The patch in the arguments of `apply_patch`, or of a command that calls it.
+pub(crate) fn patch_of(arguments: &str) -> Option<String> {
+    let Ok(given) = serde_json::from_str::<Given<'_>>(arguments) else { return Some(arguments.to_owned()) };
+    if let Some(patch) = given.input {
+        return Some(patch.into_owned());
+    }
+    given.words().and_then(|words| patch_in_command(&words).map(str::to_owned))
+}
+
+/// What a patch says of one file: the lines below its header, up to the next one's.
+pub(crate) fn part_of_patch(patch: &str, path: &str) -> String {
+    let mut lines = patch.split_inclusive('\n').skip_while(|line| {
+        let named = line.strip_prefix("*** ").and_then(|rest| rest.split_once(" File: "));
+        named.is_none_or(|(_, file)| file.trim_end() != path)
+    });
+    lines.next();
+    lines.take_while(|line| !line.starts_with("*** ")).collect()
 }
 
 /// `mcp__server__tool` as `mcp:server.tool`, other names as they are.

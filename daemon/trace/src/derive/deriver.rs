@@ -225,7 +225,7 @@ impl Deriver {
                 }
             }
             Event::UndoCompleted { success } => self.tell(&at, What::Undo { success: Some(*success) }, sink),
-            Event::ReviewEntered => self.review = !self.rollout(),
+            Event::ReviewEntered => self.review = true,
             Event::ReviewExited => self.review = false,
             Event::Configured { .. }
             | Event::Shutdown

@@ -5,7 +5,7 @@
 
 mod approvals;
 mod calls;
-mod command;
+pub(crate) mod command;
 mod compactions;
 mod deriver;
 mod epochs;
@@ -16,6 +16,7 @@ mod turns;
 mod words;
 
 pub use deriver::Deriver;
+pub(crate) use session::without_credentials;
 
 use crate::session::Row;
 use crate::{Fact, Record, What};

@@ -3,6 +3,7 @@
 //! The text of an output is the command's own, so it decides nothing by itself: words of Codex count only at
 //! the beginning, and where no exit code speaks for a process that ran.
 
+use super::command::{EXEC, PATCH};
 use super::words::cut;
 use crate::record::{ExecEnd, PatchEnd};
 use crate::session::CallOutcome;
@@ -17,6 +18,14 @@ pub(super) struct End {
     pub exit_code: Option<i64>,
     pub duration_ms: Option<u64>,
     pub message: Option<String>,
+}
+
+/// What the model was given back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Given<'g> {
+    pub exit_code: Option<i64>,
+    pub duration_ms: Option<u64>,
+    pub head: &'g str,
 }
 
 /// What is known of a call apart from the words of its end.
@@ -38,19 +47,7 @@ impl End {
 
     /// The end of a patch.
     pub(super) fn of_patch(end: &PatchEnd<'_>, before: Before) -> Self {
-        let declined = end.status.as_deref() == Some("declined");
-        let outcome = if end.success && !declined {
-            CallOutcome::Succeeded
-        } else if declined || before.denied || rejection(&end.head) {
-            CallOutcome::Rejected
-        } else if before.interrupted {
-            CallOutcome::Interrupted
-        } else if execution_error(&end.head) {
-            CallOutcome::Broken
-        } else {
-            CallOutcome::Failed
-        };
-        Self::new(outcome, None, None, &end.head)
+        Self::patch(end.success, end.status.as_deref() == Some("declined"), &end.head, before)
     }
 
     /// The end of any other tool.
@@ -69,6 +66,8 @@ impl End {
             CallOutcome::Interrupted
         } else if timed_out(message) {
             CallOutcome::TimedOut
+        } else if execution_error(message) {
+            CallOutcome::Broken
         } else {
             CallOutcome::Failed
         };
@@ -77,24 +76,45 @@ impl End {
 
     /// The end of a call of which a rollout has only what the model was given back; none when that says that
     /// the call goes on, or only that the turn was interrupted.
-    pub(super) fn of_output(
-        runs_commands: bool,
-        exit_code: Option<i64>,
-        duration_ms: Option<u64>,
-        head: &str,
-        before: Before,
-    ) -> Option<Self> {
+    ///
+    /// An exit code is a command's. Of a patch it says whether it was applied; what another tool gives back may
+    /// tell of the exit code of a command, but that command is a call of its own.
+    pub(super) fn of_output(tool: &str, given: Given<'_>, before: Before) -> Option<Self> {
+        let Given { exit_code, duration_ms, head } = given;
+        if aborted(head) && exit_code.is_none() {
+            return None;
+        }
+        if tool == PATCH {
+            let success = exit_code.map_or(!refusal(head) && !rejection(head), |code| code == 0);
+            return Some(Self::patch(success, false, head, before));
+        }
+        if tool != EXEC {
+            return Some(Self::of_tool(rejection(head) || refusal(head), duration_ms, Some(head), before));
+        }
         let outcome = match exit_code {
             Some(_) => exec_outcome(exit_code, None, head, before),
-            None if aborted(head) => return None,
             None if rejection(head) || before.denied => CallOutcome::Rejected,
-            None if execution_error(head) => CallOutcome::Broken,
             None if timed_out(head) => CallOutcome::TimedOut,
+            None if execution_error(head) => CallOutcome::Broken,
             None if refusal(head) => CallOutcome::Failed,
-            None if runs_commands => return None,
-            None => CallOutcome::Succeeded,
+            None => return None,
         };
         Some(Self::new(outcome, exit_code, duration_ms, head))
+    }
+
+    fn patch(success: bool, declined: bool, head: &str, before: Before) -> Self {
+        let outcome = if success && !declined {
+            CallOutcome::Succeeded
+        } else if declined || before.denied || rejection(head) {
+            CallOutcome::Rejected
+        } else if before.interrupted {
+            CallOutcome::Interrupted
+        } else if execution_error(head) {
+            CallOutcome::Broken
+        } else {
+            CallOutcome::Failed
+        };
+        Self::new(outcome, None, None, head)
     }
 
     fn new(outcome: CallOutcome, exit_code: Option<i64>, duration_ms: Option<u64>, said: &str) -> Self {
@@ -125,17 +145,18 @@ fn exec_outcome(exit_code: Option<i64>, status: Option<&str>, head: &str, before
     }
 }
 
-/// The user said no, in the words of the tools.
+/// The user said no, in the words of the tools. What Codex refuses by itself reads much alike, but for the
+/// reason.
 fn rejection(head: &str) -> bool {
     let head = head.trim_start();
-    [
+    let said = [
         "exec command rejected by user",
         "patch rejected by user",
         "rejected by user",
         "user rejected MCP tool call",
-    ]
-    .iter()
-    .any(|start| head.starts_with(start))
+    ];
+    said.iter().any(|start| head.starts_with(start))
+        || (head.starts_with("exec_command failed") && head.contains(r#"Rejected(\"rejected by user\")"#))
 }
 
 /// Codex's own words for a command that took too long.
@@ -170,6 +191,7 @@ fn refusal(head: &str) -> bool {
         "approval policy is",
         "err: ",
         "Error: ",
+        "execution error:",
     ]
     .iter()
     .any(|start| head.starts_with(start))

@@ -129,7 +129,7 @@ impl Deriver {
 
 /// A remote's URL without what could let someone in: user and password of a web address, the password of a
 /// secure shell's, and what follows a `?`.
-fn without_credentials(url: &str) -> String {
+pub(crate) fn without_credentials(url: &str) -> String {
     let url = cut(url, NAME_LIMIT);
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let rest = rest.split(['?', '#']).next().unwrap_or_default();

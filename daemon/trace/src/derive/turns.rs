@@ -147,7 +147,6 @@ impl Deriver {
     ) -> u32 {
         let with_ids = Some(!id.is_empty());
         if self.rollout() && self.turns.with_ids.is_some() && self.turns.with_ids != with_ids {
-            self.end_turn(stamp, self.worked.unwrap_or(stamp), TurnEnd::Open, sink);
             self.next_epoch(stamp, sink);
         }
         self.turns.with_ids = with_ids;
@@ -257,8 +256,10 @@ impl Deriver {
         if text.is_empty() {
             return;
         }
-        keep(&mut self.turns.echoes, WAITING, hash_of_words(&text));
+        let hash = hash_of_words(&text);
+        keep(&mut self.turns.echoes, WAITING, hash);
         let at = At { stamp, turn_id: "", turn: self.turns.active_ordinal() };
+        self.heard(&at, &text, hash);
         self.tell(&at, What::UserSpoke { text: &text }, sink);
     }
 
@@ -270,7 +271,8 @@ impl Deriver {
         let hash = hash_of_words(text);
         if let Some(index) = self.turns.echoes.iter().position(|echo| *echo == hash) {
             self.turns.echoes.remove(index);
-            self.at(stamp, turn, true, sink);
+            let at = self.at(stamp, turn, true, sink);
+            self.heard(&at, text, hash);
             return;
         }
         let words = Some((text, stamp.place)).filter(|(text, _)| !text.is_empty());
@@ -284,20 +286,24 @@ impl Deriver {
             let at = self.at(stamp, turn, true, sink);
             At { turn: at.turn.or_else(|| self.turns.implied(at.turn_id)), ..at }
         };
-        if let Some(active) = self.turns.active_of(&at) {
-            if !begins && active.heard == Some(hash) {
-                return;
-            }
-            active.heard = Some(hash);
-            if active.row.user_message.is_none() {
-                active.row.user_message = words.map(|(text, _)| cut(text, TEXT_LIMIT).to_owned());
-                active.row.user_place = words.map(|(_, place)| place);
-                active.dirty = true;
-            }
+        if self.heard(&at, text, hash) && !begins {
+            return;
         }
         if words.is_some() {
             self.tell(&at, What::UserSpoke { text }, sink);
         }
+    }
+
+    /// Keeps the user's words with their turn: the first as what it is about, the last to know them again.
+    /// Says whether they are the same as the last ones, with nothing done in between.
+    fn heard(&mut self, at: &At<'_>, text: &str, hash: u64) -> bool {
+        let Some(active) = self.turns.active_of(at) else { return false };
+        if active.row.user_message.is_none() && !text.is_empty() {
+            active.row.user_message = Some(cut(text, TEXT_LIMIT).to_owned());
+            active.row.user_place = Some(at.stamp.place);
+            active.dirty = true;
+        }
+        active.heard.replace(hash) == Some(hash)
     }
 
     /// Words of the agent.

@@ -138,6 +138,14 @@ fn an_inactive_redactor_changes_nothing() {
     assert_eq!(value["password"], "hunter22");
 }
 
+#[test]
+fn a_text_without_end_or_blank_is_read_in_one_pass() {
+    let blob = "key_aB3/".repeat(1 << 14);
+    assert_eq!(redacted(&format!("{blob} {GITHUB}")), format!("{blob} [secret:1]"));
+    let many = "token=x ".repeat(1 << 13);
+    assert_eq!(redacted(&many), many);
+}
+
 proptest! {
     #[test]
     fn any_text_keeps_the_number_of_its_lines(text in "(?s).{0,200}|(password=|/home/|sk-|https://|é|\n|[a-z0-9@:]{1,9}){0,30}") {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::Tool;
 use super::fields::Fields;
 use super::survey::RunFiles;
-use super::{ExternalRun, autorunner, pipeline, tournament, workspace};
+use super::{ExternalRun, autorunner, orchestrator, tournament, workspaces};
 use crate::source::{Fence, Refused};
 
 /// How many entries of a directory are looked at.
@@ -34,13 +34,13 @@ pub(super) type Reader = fn(&RunFiles<'_>, Fields<'_>) -> Option<ExternalRun>;
 
 pub(super) const LAYOUTS: [Layout; 4] = [
     Layout {
-        tool: Tool::Pipeline,
+        tool: Tool::Orchestrator,
         container: ".runs",
         above: None,
         levels: &[None, Some("cli"), None],
         file: "manifest.json",
         second: Some(".heartbeat"),
-        read: pipeline::read,
+        read: orchestrator::read,
     },
     Layout {
         tool: Tool::Tournament,
@@ -61,13 +61,13 @@ pub(super) const LAYOUTS: [Layout; 4] = [
         read: autorunner::read,
     },
     Layout {
-        tool: Tool::Workspace,
+        tool: Tool::Workspaces,
         container: "tasks",
         above: Some(".codex-orchestrator"),
         levels: &[None],
         file: "meta.json",
         second: None,
-        read: workspace::read,
+        read: workspaces::read,
     },
 ];
 
@@ -84,7 +84,7 @@ impl Layout {
 
     /// Whether a file of that name in that place can be nothing but a run's.
     pub(super) fn is_certain_by_place(&self) -> bool {
-        matches!(self.tool, Tool::Pipeline | Tool::Autorunner)
+        matches!(self.tool, Tool::Orchestrator | Tool::Autorunner)
     }
 
     /// Whether a file of this name tells of a run.

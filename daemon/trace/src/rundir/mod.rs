@@ -2,10 +2,10 @@
 //!
 //! | tool | what lies in a directory | state comes from |
 //! | --- | --- | --- |
-//! | pipeline | `.runs/<task>/cli/<run>/manifest.json`, `.heartbeat` | its status, and the heartbeat while it runs |
+//! | orchestrator | `.runs/<task>/cli/<run>/manifest.json`, `.heartbeat` | its status, and the heartbeat while it runs |
 //! | tournament | `runs/<slug>/run.json` | which sections the file has |
 //! | autorunner | `.codex-autorunner/state.json`, `lock` | its status, and whether the process lives |
-//! | workspace | `tasks/<task>/meta.json` | its status |
+//! | workspaces | `tasks/<task>/meta.json` | its status |
 //!
 //! A directory is named as a user would: the repository, the tool's home, or the directory of runs itself.
 //! [`recognise`] looks once; [`RunDirs`] watches and tells what changes. All of it reads only, and trusts nothing:
@@ -14,12 +14,12 @@
 mod autorunner;
 mod fields;
 mod layout;
-mod pipeline;
+mod orchestrator;
 mod process;
 mod survey;
 mod tournament;
 mod watch;
-mod workspace;
+mod workspaces;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -35,13 +35,13 @@ pub use watch::{Change, DirectoryStatus, RunChange, RunDirs, WatchSettings};
 #[serde(rename_all = "snake_case")]
 pub enum Tool {
     /// Plan, build, test, review, with a manifest as evidence.
-    Pipeline,
+    Orchestrator,
     /// Best of several cloud attempts.
     Tournament,
     /// An agent run over a TODO again and again.
     Autorunner,
     /// A task in a worktree of its own.
-    Workspace,
+    Workspaces,
 }
 
 /// What a run does, as far as its files and its process say.
@@ -138,10 +138,10 @@ pub fn recognise(path: &Path, now: Timestamp) -> Vec<ExternalRun> {
 impl fmt::Display for Tool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Pipeline => "pipeline",
+            Self::Orchestrator => "orchestrator",
             Self::Tournament => "tournament",
             Self::Autorunner => "autorunner",
-            Self::Workspace => "workspace",
+            Self::Workspaces => "workspaces",
         })
     }
 }

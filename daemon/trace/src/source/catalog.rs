@@ -179,7 +179,7 @@ impl Catalog {
                 self.clock_margin,
                 &mut Tally::default(),
             ) {
-                Ok(mut spine) if !spine.segments.is_empty() => {
+                Ok((mut spine, _)) if !spine.segments.is_empty() => {
                     spine.origin = known.and_then(|known| known.origin);
                     return Some(spine);
                 }
@@ -209,7 +209,10 @@ impl Catalog {
     }
 
     /// The one source of a session.
-    fn choose(&self, id: &SessionId, entry: Entry) -> Option<SessionSource> {
+    fn choose(&self, id: &SessionId, mut entry: Entry) -> Option<SessionSource> {
+        if let Some(spine) = &mut entry.spine {
+            spine.segments.retain(|segment| segment.stat != FileStat::UNSEEN);
+        }
         let rollout = entry
             .rollouts
             .into_iter()
@@ -355,6 +358,20 @@ impl Catalog {
         let rollouts = &mut sessions.entry(id.clone()).or_default().rollouts;
         if !rollouts.iter().any(|known| known.path == path) {
             rollouts.push(Rollout { home, archived, path: path.to_owned(), stat: FileStat::UNSEEN });
+        }
+    }
+
+    /// Hears of a segment, in the same way.
+    pub(crate) fn hear_of_segment(&self, id: &SessionId, home: usize, name: &str) {
+        let Some((index, digits)) = name::segment(name) else { return };
+        let mut sessions = self.sessions();
+        let entry = sessions.entry(id.clone()).or_default();
+        let spine = entry.spine.get_or_insert_with(|| Spine::new(home, None, Vec::new(), 0));
+        if spine.home == home
+            && let Err(place) = spine.segments.binary_search_by_key(&index, |segment| segment.index)
+        {
+            spine.segments.insert(place, Segment { index, digits, stat: FileStat::UNSEEN });
+            spine.stamp = None;
         }
     }
 

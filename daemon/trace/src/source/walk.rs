@@ -194,7 +194,7 @@ impl Walk<'_> {
         };
         let known = self.catalog.spine(&id).filter(|spine| spine.home == self.home);
         let trusted = known.as_ref().filter(|_| self.trusting);
-        let spine = match list_spine(
+        let (spine, written) = match list_spine(
             &self.fence,
             directory,
             self.home,
@@ -202,16 +202,14 @@ impl Walk<'_> {
             self.catalog.clock_margin,
             self.tally,
         ) {
-            Ok(spine) => spine,
+            Ok(listed) => listed,
             Err(Refused::Gone) => return self.forget_thread(Some(id.as_str())),
             Err(why) => {
                 self.tally.refuse(directory, why);
                 return;
             }
         };
-        if let Some(at) = spine.segments.iter().map(|segment| segment.stat.mtime).max() {
-            self.tally.written(directory, at);
-        }
+        self.tally.written(directory, written);
         match self.catalog.put_spine(&id, spine) {
             Taken::Known => {}
             Taken::Changed => (self.changed)(&id),
@@ -373,7 +371,8 @@ fn list(
     Ok(listed)
 }
 
-/// Looks at a thread's directory of segments; its names are listed only if they may differ from those known.
+/// Looks at a thread's directory of segments, and says when it was written to last; its names are listed only if
+/// they may differ from those known.
 pub(super) fn list_spine(
     fence: &Fence,
     directory: &Path,
@@ -381,7 +380,7 @@ pub(super) fn list_spine(
     known: Option<&Spine>,
     margin: Duration,
     tally: &mut Tally,
-) -> Result<Spine, Refused> {
+) -> Result<(Spine, SystemTime), Refused> {
     tally.scan.stats += 1;
     let metadata = fence.metadata(directory)?;
     if !metadata.is_dir() {
@@ -415,7 +414,10 @@ pub(super) fn list_spine(
         }
     }
     tally.scan.files += segments.len() as u64;
-    Ok(Spine::new(home, stamp, segments, foreign))
+    // One that was just made is as much in use as what will be in it.
+    let made = || metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+    let written = segments.iter().map(|segment| segment.stat.mtime).max().unwrap_or_else(made);
+    Ok((Spine::new(home, stamp, segments, foreign), written))
 }
 
 /// The segments that a directory names, in order, and how many names are foreign.

@@ -65,12 +65,7 @@ pub(super) fn scanner(
         let mut first = true;
         while asked.recv().is_ok() {
             let start = Instant::now();
-            let scan = catalog.scan(&mut |id| {
-                // At first everything is new: one hint says so.
-                if !first {
-                    queue.session(id);
-                }
-            });
+            let scan = catalog.scan(&mut |id| queue.session(id));
             if std::mem::take(&mut first) {
                 queue.push(Hint::Rescan);
             }
@@ -361,7 +356,12 @@ impl Control {
 fn at_once(catalog: &Catalog, queue: &Queue, roots: &[Root], control: &Sender<Message>, seen: Seen) {
     if let Seen::Appeared(path) | Seen::Vanished(path) | Seen::Changed(path) = &seen {
         match roots::spot(roots, path) {
-            (Spot::File(id), _) => return queue.session(&id),
+            (Spot::Segment(id, name), Some(root)) => {
+                if !matches!(seen, Seen::Vanished(_)) {
+                    catalog.hear_of_segment(&id, root.home, name);
+                }
+                return queue.session(&id);
+            }
             (Spot::Rollout(id, path), Some(root)) => {
                 match &seen {
                     Seen::Vanished(_) => catalog.hear_of_loss(&id, path),

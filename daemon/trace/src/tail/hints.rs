@@ -8,13 +8,13 @@ use super::Problem;
 use crate::SessionId;
 
 /// Something to look at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Hint {
     /// The session was written to, has appeared, moved or gone; see [`Catalog::look`](crate::Catalog::look). Hints
     /// of a session that come before the first was taken are one.
     Session(SessionId),
-    /// All sessions of the catalog are to be compared with what is known of them. It comes once, after the first
-    /// look at the homes.
+    /// The first look at the homes is done. Hints of all sessions that are there came before this, so that reading
+    /// can begin at once; what the catalog does not have now is gone. It comes once.
     Rescan,
     /// Something that a user should know. Nothing is lost by it, it only may take longer.
     Problem(Problem),

@@ -18,7 +18,7 @@
 //! while let Some(hint) = hints.recv() {
 //!     match hint {
 //!         Hint::Session(id) => println!("{id}: {:?}", catalog.look(&id)),
-//!         Hint::Rescan => println!("{} sessions", catalog.ids().len()),
+//!         Hint::Rescan => println!("those were all {}", catalog.ids().len()),
 //!         Hint::Problem(problem) => eprintln!("{problem}"),
 //!     }
 //! }
@@ -68,7 +68,7 @@ impl Default for Settings {
 }
 
 /// Something about the tail that a user should know.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Problem {
     /// Events of a root are not complete.
     #[error("{} is looked at every so often instead of watched: {why}", root.display())]
@@ -138,8 +138,8 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Begins to watch and to scan. Returns at once; [`Hint::Rescan`] comes when the first scan is done. The homes
-    /// must be absolute paths.
+    /// Begins to watch and to scan. Returns at once; hints come for every session that is there, and then
+    /// [`Hint::Rescan`]. The homes must be absolute paths.
     pub fn start(catalog: Arc<Catalog>, settings: Settings) -> io::Result<(Self, Hints)> {
         let (control, messages) = mpsc::channel();
         let queue = Arc::new(Queue::default());

@@ -20,8 +20,8 @@ pub(super) enum Spot<'a> {
     Root,
     /// A thread's directory, or one of a year, month or day.
     Directory,
-    /// A file of a session.
-    File(SessionId),
+    /// A segment of a spine, and its name.
+    Segment(SessionId, &'a str),
     /// A rollout.
     Rollout(SessionId, &'a Path),
     /// Nothing.
@@ -49,7 +49,7 @@ pub(super) fn spot<'a>(roots: &'a [Root], path: &'a Path) -> (Spot<'a>, Option<&
             (Store::Spines, 1) if name.parse::<SessionId>().is_ok() => Spot::Directory,
             (Store::Spines, 2) if source::segment_number(name).is_some() => {
                 let thread = parts.next().and_then(|part| part.as_os_str().to_str()?.parse().ok());
-                thread.map_or(Spot::Foreign, Spot::File)
+                thread.map_or(Spot::Foreign, |id| Spot::Segment(id, name))
             }
             (Store::Rollouts | Store::Archive, 1..=3) if source::part_of_date(name) => Spot::Directory,
             (Store::Rollouts | Store::Archive, 1..=4) => {

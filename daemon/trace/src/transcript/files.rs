@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use crate::SessionId;
 use crate::session::Format;
+use crate::source::{SessionSource, thread_of_rollout};
+use crate::spine;
 
 /// The files of one session, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,35 +74,46 @@ impl SessionFiles {
         Self { format: Format::Rollout, paths: vec![(0, path.to_owned())], root: None, rollout: None }
     }
 
+    /// The files of a session that was found.
+    pub fn of(source: &SessionSource) -> Self {
+        let paths = source.files.iter().map(|file| (file.index, file.path.clone())).collect();
+        let root = (source.format == Format::Spine).then(|| source.directory.clone());
+        Self { format: source.format, paths, root, rollout: None }
+    }
+
+    /// Looks for the rollout of a spine's session below a Codex home, archived ones included.
+    pub fn find_rollout(&mut self, home: &Path, thread: &SessionId) {
+        if self.format == Format::Spine && self.rollout.is_none() {
+            let roots = [home.join("sessions"), home.join("archived_sessions")];
+            self.rollout = roots.iter().find_map(|root| rollout_below(root, thread, 3));
+        }
+    }
+
     /// The first file, to name the session by in errors.
     pub(crate) fn first(&self) -> PathBuf {
         self.paths.first().map(|(_, path)| path.clone()).unwrap_or_default()
     }
 }
 
-/// The segments of a directory by their numbers: past 999 their names no longer sort.
 fn segments(directory: &Path) -> Result<Vec<(u32, PathBuf)>, FilesError> {
     let failed = |source| FilesError::Read { path: directory.to_owned(), source };
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if let Some(index) = segment_index(&path)
-            && fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file())
-        {
-            found.push((index, path));
-        }
-    }
-    found.sort();
-    Ok(found)
+    let segments = spine::segments(directory).map_err(failed)?;
+    Ok(segments.into_iter().map(|segment| (segment.index, segment.path)).collect())
 }
 
-fn segment_index(path: &Path) -> Option<u32> {
-    let digits = path.file_name()?.to_str()?.strip_prefix("segment-")?.strip_suffix(".jsonl")?;
-    if digits.len() >= 3 && digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        digits.parse().ok()
-    } else {
-        None
-    }
+/// The newest rollout of a thread, in directories by year, month and day.
+fn rollout_below(directory: &Path, thread: &SessionId, depth: u32) -> Option<PathBuf> {
+    let mut entries: Vec<_> = fs::read_dir(directory).ok()?.flatten().collect();
+    entries.sort_by_key(|entry| std::cmp::Reverse(entry.file_name()));
+    entries.into_iter().find_map(|entry| {
+        let kind = entry.file_type().ok()?;
+        if kind.is_dir() {
+            return depth.checked_sub(1).and_then(|depth| rollout_below(&entry.path(), thread, depth));
+        }
+        let name = entry.file_name();
+        let of_thread = thread_of_rollout(name.to_str()?).is_some_and(|id| id == *thread);
+        (kind.is_file() && of_thread).then(|| entry.path())
+    })
 }
 
 fn only_rollout(directory: &Path) -> Option<PathBuf> {

@@ -3,6 +3,7 @@
 //! Everything is read as a stream; what is remembered is bounded. An [`Level::Error`] says that something is
 //! lost or was changed; a [`Level::Warning`] what crashes and the writers' known habits explain.
 
+mod bundle;
 mod numbers;
 mod report;
 mod rollout;
@@ -20,10 +21,12 @@ pub use report::{Code, Finding, Level};
 use crate::spine::{self, Segment};
 use report::Report;
 
-/// Verifies a session's directory, one segment of a spine, or a rollout. What cannot be read is a finding, too.
+/// Verifies a session's directory, a bundle, one segment of a spine, or a rollout. What cannot be read is a finding, too.
 pub fn verify(path: &Path) -> Vec<Finding> {
     let mut report = Report::default();
-    if path.is_dir() {
+    if path.join("bundle.json").is_file() {
+        bundle::verify(path, &mut report);
+    } else if path.is_dir() {
         segment::verify_all(path, &mut report);
     } else if let Some(segment) = Segment::of(path) {
         segment::verify_one(&segment, &mut report);

@@ -57,7 +57,7 @@ pub enum Code {
     MissingMeta,
     /// A meta file cannot be read.
     BadMeta,
-    /// A meta file says another hash than the segment has.
+    /// A meta file, or a bundle's list, says another hash than the file has.
     HashMismatch,
     /// A meta file says other counts or numbers than the segment has.
     MetaMismatch,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::numbers::Numbers;
 use super::report::{At, Code, Report};
@@ -19,18 +19,29 @@ const KINDS: usize = 1024;
 
 /// Verifies all segments of a thread's directory.
 pub(super) fn verify_all(directory: &Path, report: &mut Report) {
+    let Some(thread) = verify_segments(directory, Session::default(), report) else { return };
+    let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if thread != name {
+        let message = format!("the directory is named {name:?}, its records say {thread:?}");
+        report.add(Code::WrongName, directory, At::File, message);
+    }
+}
+
+/// Verifies the spine of a bundle, whose artifacts lie beside it. Gives the thread that its records name.
+pub(super) fn verify_bundled(spine: &Path, bundle: &Path, report: &mut Report) -> Option<String> {
+    let session = Session { artifacts: Some(bundle.to_owned()), ..Session::default() };
+    verify_segments(spine, session, report)
+}
+
+fn verify_segments(directory: &Path, mut session: Session, report: &mut Report) -> Option<String> {
     let segments = match segments(directory) {
         Ok(segments) => segments,
         Err(error) => {
-            return report.add(
-                Code::Unreadable,
-                directory,
-                At::File,
-                format!("it cannot be listed: {error}"),
-            );
+            let message = format!("it cannot be listed: {error}");
+            report.add(Code::Unreadable, directory, At::File, message);
+            return None;
         }
     };
-    let mut session = Session::default();
     let mut expected = 0;
     for (at, segment) in segments.iter().enumerate() {
         if segment.index > expected {
@@ -44,11 +55,7 @@ pub(super) fn verify_all(directory: &Path, report: &mut Report) {
     if segments.is_empty() {
         report.add(Code::NoSegments, directory, At::File, "there is no segment in the directory");
     }
-    let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    if let Some(thread) = session.thread.filter(|thread| thread != name) {
-        let message = format!("the directory is named {name:?}, its records say {thread:?}");
-        report.add(Code::WrongName, directory, At::File, message);
-    }
+    session.thread
 }
 
 /// Verifies one segment by itself.
@@ -65,6 +72,8 @@ struct Session {
     unknown: BTreeSet<String>,
     /// What the files of artifacts hash to, by their paths in records.
     hashes: BTreeMap<String, Result<String, (Code, String)>>,
+    /// What artifacts lie below, where that is not the segment's own directory.
+    artifacts: Option<PathBuf>,
 }
 
 /// What is counted in one segment.
@@ -219,7 +228,8 @@ impl Session {
 
     /// Compares an artifact with what its record says.
     fn artifact(&mut self, segment: &Segment, path: &str, expected: &str) -> Result<(), (Code, String)> {
-        let directory = segment.path.parent().unwrap_or(Path::new("."));
+        let own = segment.path.parent().unwrap_or(Path::new("."));
+        let directory = self.artifacts.as_deref().unwrap_or(own);
         let known = self.hashes.get(path).cloned();
         let hash = known.unwrap_or_else(|| hash_of_artifact(directory, path));
         if self.hashes.len() < KINDS {

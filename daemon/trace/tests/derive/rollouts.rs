@@ -6,18 +6,18 @@ use trace::session::{CallOutcome, TurnEnd};
 
 use crate::scene::*;
 
-const TURN: &str = "01a1fafb-4c97-7c73-955a-dc4f5b912cc5";
-const NEXT: &str = "01a1fafb-5035-7ba3-b177-0d77dca46a8f";
+pub(crate) const TURN: &str = "01a1fafb-4c97-7c73-955a-dc4f5b912cc5";
+pub(crate) const NEXT: &str = "01a1fafb-5035-7ba3-b177-0d77dca46a8f";
 
-fn msg(payload: Value) -> (&'static str, Value) {
+pub(crate) fn msg(payload: Value) -> (&'static str, Value) {
     ("event_msg", payload)
 }
 
-fn item(payload: Value) -> (&'static str, Value) {
+pub(crate) fn item(payload: Value) -> (&'static str, Value) {
     ("response_item", payload)
 }
 
-fn old_meta() -> (&'static str, Value) {
+pub(crate) fn old_meta() -> (&'static str, Value) {
     (
         "session_meta",
         json!({ "id": THREAD, "timestamp": "2026-03-02T07:59:59Z", "cwd": "/srv/app", "source": "exec",
@@ -26,23 +26,23 @@ fn old_meta() -> (&'static str, Value) {
     )
 }
 
-fn usage(n: u64) -> Value {
+pub(crate) fn usage(n: u64) -> Value {
     json!({ "input_tokens": 100 * n, "cached_input_tokens": 0, "output_tokens": 20 * n,
         "reasoning_output_tokens": 0, "total_tokens": 120 * n })
 }
 
-fn token_count(total: u64) -> (&'static str, Value) {
+pub(crate) fn token_count(total: u64) -> (&'static str, Value) {
     msg(
         json!({ "type": "token_count", "info": { "last_token_usage": usage(1), "total_token_usage": usage(total) }, "rate_limits": {} }),
     )
 }
 
-fn user_item(text: &str) -> (&'static str, Value) {
+pub(crate) fn user_item(text: &str) -> (&'static str, Value) {
     item(json!({ "type": "message", "role": "user", "content": [{ "type": "input_text", "text": text }] }))
 }
 
 /// The user's words as 0.75.0 has them: as an item and as an event.
-fn old_user(text: &str) -> Vec<(&'static str, Value)> {
+pub(crate) fn old_user(text: &str) -> Vec<(&'static str, Value)> {
     let context = json!({ "cwd": "/srv/app", "approval_policy": "never", "sandbox_policy": {"type": "read-only"}, "model": "gpt-5" });
     vec![
         user_item(text),
@@ -51,7 +51,7 @@ fn old_user(text: &str) -> Vec<(&'static str, Value)> {
     ]
 }
 
-fn old_call(call: &str, script: &str, exit_code: i64, output: &str) -> Vec<(&'static str, Value)> {
+pub(crate) fn old_call(call: &str, script: &str, exit_code: i64, output: &str) -> Vec<(&'static str, Value)> {
     let arguments = json!({ "command": ["bash", "-lc", script] }).to_string();
     let output = json!({ "output": output, "metadata": { "exit_code": exit_code, "duration_seconds": 0.5 } })
         .to_string();
@@ -129,7 +129,7 @@ fn what_0_75_says_of_calls_that_did_not_run_is_understood() {
     assert_eq!(told.call("no").approvals, [0]);
 }
 
-fn new_meta() -> (&'static str, Value) {
+pub(crate) fn new_meta() -> (&'static str, Value) {
     let mut meta = old_meta();
     meta.1["cli_version"] = json!("0.169.0");
     meta.1["session_id"] = json!(THREAD);
@@ -137,7 +137,7 @@ fn new_meta() -> (&'static str, Value) {
 }
 
 /// A turn of 0.169.0 up to the user's words.
-fn new_turn(turn: &str, text: &str) -> Vec<(&'static str, Value)> {
+pub(crate) fn new_turn(turn: &str, text: &str) -> Vec<(&'static str, Value)> {
     let user = json!({ "type": "UserMessage", "id": "u", "content": [{ "type": "text", "text": text, "text_elements": [] }] });
     vec![
         msg(json!({ "type": "task_started", "turn_id": turn, "model_context_window": 1000 })),
@@ -153,18 +153,18 @@ fn new_turn(turn: &str, text: &str) -> Vec<(&'static str, Value)> {
     ]
 }
 
-fn exec_call(call: &str, cmd: &str) -> (&'static str, Value) {
+pub(crate) fn exec_call(call: &str, cmd: &str) -> (&'static str, Value) {
     item(json!({ "type": "function_call", "name": "exec_command", "call_id": call,
         "arguments": json!({ "cmd": cmd }).to_string(),
         "internal_chat_message_metadata_passthrough": { "turn_id": TURN } }))
 }
 
-fn exec_output(call: &str, output: &str) -> (&'static str, Value) {
+pub(crate) fn exec_output(call: &str, output: &str) -> (&'static str, Value) {
     item(json!({ "type": "function_call_output", "call_id": call, "output": output,
         "internal_chat_message_metadata_passthrough": { "turn_id": TURN } }))
 }
 
-fn executed(call: &str, status: &str, exit_code: Option<i64>) -> (&'static str, Value) {
+pub(crate) fn executed(call: &str, status: &str, exit_code: Option<i64>) -> (&'static str, Value) {
     msg(
         json!({ "type": "item_completed", "thread_id": THREAD, "turn_id": TURN, "item": { "type": "CommandExecution",
         "id": call, "command": ["/bin/bash", "-lc", "make"], "cwd": "file:///srv/app", "source": "unified_exec_startup",
@@ -172,7 +172,7 @@ fn executed(call: &str, status: &str, exit_code: Option<i64>) -> (&'static str, 
     )
 }
 
-fn record_of_tokens(total: u64) -> (&'static str, Value) {
+pub(crate) fn record_of_tokens(total: u64) -> (&'static str, Value) {
     (
         "token_usage_record",
         json!({ "thread_id": THREAD, "turn_id": TURN, "response_id": "r", "usage": usage(1),
@@ -180,7 +180,7 @@ fn record_of_tokens(total: u64) -> (&'static str, Value) {
     )
 }
 
-fn new_complete(turn: &str, error: Value) -> (&'static str, Value) {
+pub(crate) fn new_complete(turn: &str, error: Value) -> (&'static str, Value) {
     msg(json!({ "type": "task_complete", "turn_id": turn, "last_agent_message": null, "error": error }))
 }
 
@@ -245,6 +245,30 @@ fn a_command_that_was_declined_is_a_denial_and_no_failure() {
     let (session, told) = of_rollout(&records);
     assert_eq!((told.outcome("a"), session.counts.denials), (CallOutcome::Rejected, 1));
     assert_eq!(told.facts_with("declined"), ["a declined @0"]);
+}
+
+#[test]
+fn a_denied_command_that_0_169_has_no_item_for_is_known_by_what_the_model_was_told() {
+    let told_model = |call: &str, reason: &str| {
+        exec_output(
+            call,
+            &format!(
+                "exec_command failed: CreateProcess {{ message: {:?} }}",
+                format!("Rejected({reason:?})")
+            ),
+        )
+    };
+    let mut records = vec![new_meta()];
+    records.extend(new_turn(TURN, "go"));
+    records.extend([
+        exec_call("user", "touch b"),
+        told_model("user", "rejected by user"),
+        exec_call("codex", "rm -f x"),
+        told_model("codex", "rm -f style commands are not permitted"),
+    ]);
+    let (session, told) = of_rollout(&records);
+    assert_eq!((told.outcome("user"), told.outcome("codex")), (CallOutcome::Rejected, CallOutcome::Failed));
+    assert_eq!((session.counts.denials, told.approvals().len()), (1, 1));
 }
 
 #[test]

@@ -7,6 +7,9 @@ mod queue;
 mod restart;
 mod rpc;
 mod starts;
+mod trace_ingest;
+mod trace_latency;
+mod trace_restart;
 
 use std::fmt;
 
@@ -33,6 +36,12 @@ pub(crate) enum Measurement {
     Shim,
     /// Durable starts by several clients at once
     Starts,
+    /// A Codex home read for the first time
+    TraceIngest,
+    /// A daemon started again on 10,000 sessions that it knows
+    TraceRestart,
+    /// From a record's write to its signal, while 200 sessions are written
+    TraceLatency,
 }
 
 impl Measurement {
@@ -50,6 +59,9 @@ impl Measurement {
             Self::Restart => restart::measure(bench).await,
             Self::Shim => memory::measure(bench).await,
             Self::Starts => starts::measure(bench).await,
+            Self::TraceIngest => trace_ingest::measure(bench).await,
+            Self::TraceRestart => trace_restart::measure(bench).await,
+            Self::TraceLatency => trace_latency::measure(bench).await,
         }
     }
 }

@@ -279,6 +279,11 @@ pub(crate) fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     }
 }
 
+/// Reserves disk space behind the end of a file, whose length stays.
+pub(crate) fn reserve_behind(file: &File, from: u64, len: u64) -> io::Result<()> {
+    Ok(rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, from, len)?)
+}
+
 /// Gives back the disk space of a part of a file, which then reads as zeros.
 pub(crate) fn punch_hole(file: &File, from: u64, len: u64) -> io::Result<()> {
     let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;

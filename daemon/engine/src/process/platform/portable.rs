@@ -215,6 +215,11 @@ pub(crate) fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     super::reserve_by_writing(file, bytes)
 }
 
+/// Reserves disk space behind the end of a file: not here.
+pub(crate) fn reserve_behind(_file: &File, _from: u64, _len: u64) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Gives back the disk space of a part of a file: not here.
 pub(crate) fn punch_hole(_file: &File, _from: u64, _len: u64) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())

@@ -25,6 +25,9 @@ const BUFFER: usize = 64 << 10;
 const PIPE: std::ops::RangeInclusive<usize> = 64 << 10..=1 << 20;
 /// Bytes that are moved from a busy stream at once.
 const STAGED: usize = 256 << 10;
+/// Space reserved behind the end of a file at a time, once so much has been captured: the kernel then need not look
+/// for room with every few bytes that are moved, which is a fifth of what moving them takes.
+const AHEAD: u64 = 16 << 20;
 /// Holes are punched when they are at least so large, or an eighth of what is kept.
 const SMALLEST_HOLE: u64 = 64 << 10;
 /// File systems give space back in blocks of this size or of one that divides it, seldom in larger ones.
@@ -62,6 +65,8 @@ struct KeptFile {
     file: File,
     length: u64,
     punched: u64,
+    /// The space up to here is reserved; none if that is not possible (any more).
+    reserved: Option<u64>,
 }
 
 /// A pipe of our own, empty between two uses, between a child's pipe and a file.
@@ -140,6 +145,7 @@ impl Capture {
             self.drain(place, PollFlags::empty());
             self.drain(place, PollFlags::empty());
             self.streams[place].pipe = None;
+            self.streams[place].file.give_back_ahead();
             if let Some(limit) = self.drop_oldest() {
                 let file = &mut self.streams[place].file;
                 file.give_back_to(file.length.saturating_sub(limit), 1);
@@ -248,6 +254,7 @@ impl Capture {
             return captured.file.append_from(pipe.as_fd(), wanted);
         };
         let staged = platform::move_to_pipe(pipe.as_fd(), stage.into.as_fd(), wanted.min(stage.capacity))?;
+        captured.file.reserve_ahead(staged);
         let mut moved = 0;
         while moved < staged {
             match captured.file.append_from(stage.out.as_fd(), staged - moved) {
@@ -347,7 +354,40 @@ impl Captured {
 
 impl KeptFile {
     fn new(name: &str) -> io::Result<Self> {
-        Ok(Self { file: File::options().write(true).create_new(true).open(name)?, length: 0, punched: 0 })
+        Ok(Self {
+            file: File::options().write(true).create_new(true).open(name)?,
+            length: 0,
+            punched: 0,
+            reserved: Some(0),
+        })
+    }
+
+    /// Reserves space for these bytes and those to come, if there are that many.
+    fn reserve_ahead(&mut self, bytes: usize) {
+        let Some(reserved) = self.reserved.filter(|_| self.length >= AHEAD) else { return };
+        if self.length + bytes as u64 > reserved {
+            let from = reserved.max(self.length);
+            // Refused: the disk has no room to spare, or the file system cannot do it. Nothing depends on it.
+            let done = platform::reserve_behind(&self.file, from, AHEAD);
+            self.reserved = done.is_ok().then_some(from + AHEAD);
+            if done.is_err() {
+                self.give_back_from(reserved);
+            }
+        }
+    }
+
+    /// Gives back what was reserved and is not needed.
+    fn give_back_ahead(&mut self) {
+        if let Some(reserved) = self.reserved.take() {
+            self.give_back_from(reserved);
+        }
+    }
+
+    fn give_back_from(&self, reserved: u64) {
+        if reserved > self.length {
+            // To the length that it has: what lies behind is freed.
+            let _ = self.file.set_len(self.length);
+        }
     }
 
     /// Writes at the end. On an error, what could be written is kept and counted in `length`.

@@ -31,7 +31,7 @@ pub(super) fn read(files: &RunFiles<'_>, manifest: Fields<'_>) -> Option<Externa
     };
     let beats = status == "in_progress" && manifest.word("pipeline_id") != Some(WITHOUT_HEARTBEAT);
     Some(ExternalRun {
-        tool: Tool::Pipeline,
+        tool: Tool::Orchestrator,
         directory: files.directory.to_owned(),
         title: fields::shown(&title)?,
         state,

@@ -18,7 +18,7 @@ pub(super) fn read(files: &RunFiles<'_>, meta: Fields<'_>) -> Option<ExternalRun
     let last = meta.get("runs").last();
     let prompt = ["lastPrompt", "initialPrompt"].iter().find_map(|name| meta.text(name));
     Some(ExternalRun {
-        tool: Tool::Workspace,
+        tool: Tool::Workspaces,
         directory: files.directory.to_owned(),
         title: prompt.or_else(|| last.text("prompt")).unwrap_or_else(|| id.clone()),
         state,

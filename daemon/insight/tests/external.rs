@@ -1,0 +1,136 @@
+//! Runs of other tools, told through a real store and over restarts.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::clock::SystemClock;
+use engine::process::{ShimCommand, Supervisor};
+use engine::store::{Options, TableInfo, join_tables};
+use engine::{Engine, EventStream, Registry, Setup};
+use insight::Externals;
+use insight::external::ExternalError;
+use serde_json::json;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use trace::rundir::ExternalState;
+
+static TABLES: &[TableInfo] =
+    &join_tables::<{ engine::TABLES.len() + insight::TABLES.len() }>(&[engine::TABLES, insight::TABLES]);
+
+struct Daemon {
+    engine: Engine,
+    externals: Externals,
+    stop: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+impl Daemon {
+    async fn start(state_dir: &Path) -> Self {
+        let setup = Setup {
+            state_dir: state_dir.to_owned(),
+            settings: engine::Settings::default(),
+            registry: Registry::default(),
+            supervisor: Supervisor::new(ShimCommand::own_program(["none"]).unwrap(), None),
+            clock: Arc::new(SystemClock),
+            on_end: Arc::new(|_| Vec::new()),
+            tables: TABLES,
+            store: Options::default(),
+        };
+        let engine = Engine::open(setup).await.unwrap();
+        let externals = Externals::open(engine.clone()).await.unwrap();
+        let stop = CancellationToken::new();
+        let running = {
+            let (externals, stop) = (externals.clone(), stop.clone());
+            tokio::spawn(async move { externals.run(stop).await.unwrap() })
+        };
+        Self { engine, externals, stop, running }
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.running.await.unwrap();
+        self.engine.close().await.unwrap();
+    }
+}
+
+fn run(below: &Path, id: &str, status: &str) {
+    let directory = below.join(".runs/t/cli").join(id);
+    fs::create_dir_all(&directory).unwrap();
+    let manifest = json!({"run_id": id, "status": status, "pipeline_id": "exec"});
+    fs::write(directory.join("new"), manifest.to_string()).unwrap();
+    fs::rename(directory.join("new"), directory.join("manifest.json")).unwrap();
+}
+
+/// Waits for an event of a run, and returns the kinds of all about runs of other tools up to it.
+async fn until(events: &mut EventStream, kind: &str, id: &str) -> Vec<String> {
+    let mut seen = Vec::new();
+    let waiting = async {
+        loop {
+            for event in events.next().await.unwrap() {
+                if event.kind.starts_with("external.") {
+                    seen.push(format!("{} {}", event.kind, event.data["id"].as_str().unwrap()));
+                }
+                if event.kind == kind && event.data["id"] == id {
+                    return;
+                }
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waiting)
+        .await
+        .unwrap_or_else(|_| panic!("no {kind} of {id}"));
+    seen
+}
+
+/// Waits until so many runs are known.
+async fn known(daemon: &Daemon, runs: usize) {
+    let waiting = async {
+        while daemon.externals.runs().unwrap().len() < runs {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_is_told_once_also_over_restarts() {
+    let root = tempfile::tempdir().unwrap();
+    let (state, project) = (root.path().join("state"), root.path().join("project"));
+    fs::create_dir(&project).unwrap();
+    run(&project, "old", "succeeded");
+    let daemon = Daemon::start(&state).await;
+    let mut events = daemon.engine.events();
+
+    daemon.externals.add(project.join("./")).await.unwrap();
+    assert!(matches!(daemon.externals.add(project.clone()).await, Err(ExternalError::Exists(_))));
+    // What was there before it was registered is no news.
+    known(&daemon, 1).await;
+    run(&project, "one", "in_progress");
+    until(&mut events, "external.appeared", "one").await;
+    run(&project, "one", "succeeded");
+    assert_eq!(until(&mut events, "external.finished", "one").await, ["external.finished one"]);
+    run(&project, "two", "in_progress");
+    until(&mut events, "external.appeared", "two").await;
+    daemon.end().await;
+
+    // While nobody looks.
+    run(&project, "two", "failed");
+    fs::remove_dir_all(project.join(".runs/t/cli/one")).unwrap();
+    let daemon = Daemon::start(&state).await;
+    let mut events = daemon.engine.events();
+    until(&mut events, "external.gone", "one").await;
+    run(&project, "three", "in_progress");
+    let rest = until(&mut events, "external.appeared", "three").await;
+    assert!(rest.iter().all(|told| told != "external.appeared two"), "{rest:?}");
+    let states: Vec<_> =
+        daemon.externals.runs().unwrap().iter().map(|run| (run.id.clone(), run.state)).collect();
+    assert!(states.contains(&("two".to_owned(), ExternalState::Failed)), "{states:?}");
+
+    daemon.externals.remove(&project).await.unwrap();
+    assert!(daemon.externals.watched().unwrap().is_empty());
+    daemon.end().await;
+}

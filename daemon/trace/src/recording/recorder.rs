@@ -1,0 +1,225 @@
+//! Driving a recording: bytes of a rollout in, a spine out.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+use super::convert::Converter;
+use super::message::Object;
+use super::writer::{Made, Writer, hexadecimal, write_whole};
+use super::{RecordingError, problem};
+use crate::decode;
+use crate::lines::{Piece, Position, Splitter};
+use crate::{Body, Place, SessionId};
+
+/// How many bytes are read at a time.
+const CHUNK: usize = 256 << 10;
+/// Where the diff of a session's beginning lies, below its directory.
+const DIFF: &str = "artifacts/git_diff.patch";
+
+/// Records one session while its rollout grows, or afterwards.
+///
+/// It is fed the rollout's bytes from the beginning, in pieces of any size. After a crash, a new recorder that
+/// is fed the same bytes again goes on where the old one stopped.
+#[derive(Debug)]
+pub struct Recorder {
+    splitter: Splitter,
+    recording: Recording,
+}
+
+/// All but the splitting into lines.
+#[derive(Debug)]
+struct Recording {
+    converter: Converter,
+    writer: Writer,
+    /// What was written by an earlier recorder: up to here, nothing is written again.
+    written: Option<Made>,
+    time: Timestamp,
+    records: u64,
+    skipped: u64,
+}
+
+/// What was recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The spine's directory.
+    pub directory: PathBuf,
+    /// Records that were written now; those of an earlier recorder are not among them.
+    pub records: u64,
+    /// The number of the last record.
+    pub last_seq: u64,
+    /// Lines of the rollout that could not be read.
+    pub skipped: u64,
+}
+
+impl Recorder {
+    /// Begins to record a thread below a root (as a rule `$CODEX_HOME/trace_spine`), or goes on with it. Refuses
+    /// a thread of which there is a spine that was not recorded by Spindle.
+    pub fn open(root: &Path, thread: SessionId) -> Result<Self, RecordingError> {
+        let (writer, written) = Writer::open(root, thread.clone())?;
+        let recording = Recording {
+            converter: Converter::new(thread),
+            writer,
+            written,
+            time: Timestamp::UNIX_EPOCH,
+            records: 0,
+            skipped: 0,
+        };
+        Ok(Self { splitter: Splitter::new(0, Position::default()), recording })
+    }
+
+    /// How many bytes of the rollout were taken. The next that are fed must be those that follow.
+    pub fn fed_to(&self) -> u64 {
+        self.splitter.fed_to()
+    }
+
+    /// Takes the next bytes of the rollout, and writes what their lines become. A half-written last line waits.
+    ///
+    /// After an error the recorder is of no use any more; a new one goes on where this one stopped.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), RecordingError> {
+        let Self { splitter, recording } = self;
+        let mut result = Ok(());
+        splitter.feed(bytes, |piece| {
+            if result.is_ok() {
+                result = recording.piece(piece);
+            }
+        });
+        result
+    }
+
+    /// Records git's state when the session began: the working tree against the closest commit that a remote
+    /// knows. The patch is kept as an artifact. To be called once records have been written.
+    pub fn git_diff(&mut self, base: Option<&str>, patch: &[u8]) -> Result<(), RecordingError> {
+        let recording = &mut self.recording;
+        let path = recording.writer.directory().join(DIFF);
+        let parent = recording.writer.directory().join("artifacts");
+        std::fs::create_dir_all(&parent).map_err(problem(&parent))?;
+        write_whole(&path, patch)?;
+        let payload = Object::message_by("kind", "git_diff")
+            .with_some("base_sha", base)
+            .with("artifact_path", DIFF)
+            .with("sha256", hexadecimal(&Sha256::digest(patch)))
+            .finish();
+        recording.artifact(&payload)
+    }
+
+    /// Records which repository the session works in, where the rollout does not say it.
+    pub fn git_info(
+        &mut self,
+        root: &str,
+        commit: Option<&str>,
+        branch: Option<&str>,
+        url: Option<&str>,
+    ) -> Result<(), RecordingError> {
+        let git = Object::new()
+            .with_some("commit_hash", commit)
+            .with_some("branch", branch)
+            .with_some("repository_url", url.map(crate::derive::without_credentials))
+            .finish();
+        let payload =
+            Object::message_by("kind", "git_info").with("repo_root", root).with_json("git", &git).finish();
+        self.recording.artifact(&payload)
+    }
+
+    /// Hands everything that was written to the operating system, so that readers see it and it outlives this
+    /// process.
+    pub fn flush(&mut self) -> Result<(), RecordingError> {
+        self.recording.writer.flush()
+    }
+
+    /// Closes the spine's last segment.
+    pub fn close(mut self) -> Result<Recorded, RecordingError> {
+        self.recording.writer.close_segment()?;
+        Ok(Recorded {
+            directory: self.recording.writer.directory().to_owned(),
+            records: self.recording.records,
+            last_seq: self.recording.writer.seq(),
+            skipped: self.recording.skipped,
+        })
+    }
+}
+
+impl Recording {
+    fn piece(&mut self, piece: Piece<'_>) -> Result<(), RecordingError> {
+        match piece {
+            Piece::Line { place, bytes } => self.line(place, bytes),
+            Piece::Oversize { .. } => {
+                self.skipped = self.skipped.saturating_add(1);
+                Ok(())
+            }
+        }
+    }
+
+    fn line(&mut self, place: Place, bytes: &[u8]) -> Result<(), RecordingError> {
+        let Ok(record) = decode::rollout(bytes, place) else {
+            self.skipped = self.skipped.saturating_add(1);
+            return Ok(());
+        };
+        self.time = record.time.unwrap_or(self.time);
+        for (part, out) in (0..).zip(self.converter.line(bytes, &record)) {
+            let made = Made { line: place.line, part };
+            if self.written.is_none_or(|written| made > written) {
+                self.writer.write(self.time, out.kind, &out.payload, Some(made))?;
+                self.records = self.records.saturating_add(1);
+            }
+        }
+        Ok(())
+    }
+
+    fn artifact(&mut self, payload: &str) -> Result<(), RecordingError> {
+        self.writer.write(self.time, "artifact_ref", payload, None)?;
+        self.records = self.records.saturating_add(1);
+        Ok(())
+    }
+}
+
+/// Records a session of the past below a root (as a rule `$CODEX_HOME/trace_spine`). Doing it again adds only
+/// what the rollout has more by now.
+pub fn record_rollout(rollout: &Path, root: &Path) -> Result<Recorded, RecordingError> {
+    let thread = thread_of(rollout)?;
+    let mut recorder = Recorder::open(root, thread)?;
+    let mut file = File::open(rollout).map_err(problem(rollout))?;
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let read = file.read(&mut chunk).map_err(problem(rollout))?;
+        if read == 0 {
+            return recorder.close();
+        }
+        recorder.feed(chunk.get(..read).unwrap_or_default())?;
+    }
+}
+
+/// The thread of a rollout: its first line says it, and its name ends with it.
+fn thread_of(rollout: &Path) -> Result<SessionId, RecordingError> {
+    let mut first = None;
+    let mut splitter = Splitter::new(0, Position::default());
+    let mut file = File::open(rollout).map_err(problem(rollout))?;
+    let mut chunk = vec![0; CHUNK];
+    while first.is_none() {
+        let read = file.read(&mut chunk).map_err(problem(rollout))?;
+        if read == 0 {
+            break;
+        }
+        splitter.feed(chunk.get(..read).unwrap_or_default(), |piece| {
+            if let Piece::Line { place, bytes } = piece {
+                first.get_or_insert_with(|| named_thread(bytes, place));
+            }
+        });
+    }
+    let by_name = || {
+        let name = rollout.file_stem()?.to_str()?;
+        // `rollout-2026-03-02T08-00-00-` stands before it.
+        name.strip_prefix("rollout-")?.get(20..)?.parse().ok()
+    };
+    first.flatten().or_else(by_name).ok_or_else(|| RecordingError::NoThread(rollout.to_owned()))
+}
+
+fn named_thread(line: &[u8], place: Place) -> Option<SessionId> {
+    match decode::rollout(line, place).ok()?.body {
+        Body::Meta(meta) => meta.id?.parse().ok(),
+        _ => None,
+    }
+}
