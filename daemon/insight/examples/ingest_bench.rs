@@ -38,9 +38,9 @@ async fn main() {
         let done = insight.ingest(None).done().await.unwrap();
         let took = begun.elapsed();
         let stats = insight.stats().await.unwrap();
-        let rate = stats.bytes_read as f64 / 1e6 / (took - opened).as_secs_f64();
+        let rate = u128::from(stats.bytes_read) / took.saturating_sub(opened).as_micros().max(1);
         println!("{round}: {done:?}");
-        println!("  engine open {opened:?}, known {known:?}, all read {took:?}: {rate:.0} MB/s");
+        println!("  engine open {opened:?}, known {known:?}, all read {took:?}: {rate} MB/s");
         println!("  commits {}, peak memory {} MiB", stats.commits, peak_memory());
         let begun = Instant::now();
         while insight.stats().await.unwrap().open_sessions > 0 && begun.elapsed() < Duration::from_secs(3) {

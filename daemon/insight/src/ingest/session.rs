@@ -137,12 +137,11 @@ impl Live {
         };
         let signals = stored_signals(reader, id, Kind::Signals)?;
         let former = if cursor.anew { stored_signals(reader, id, Kind::Former)? } else { HashMap::new() };
-        let state = match files::plan(&cursor, VERSION, source) {
-            Plan::Anew(_) => None,
-            _ => {
-                let like = Pipeline::new(id.clone(), source.format).state();
-                chunk::get(reader, id.as_str(), &like, cursor.state_chunks)?
-            }
+        let state = if matches!(files::plan(&cursor, VERSION, source), Plan::Anew(_)) {
+            None
+        } else {
+            let like = Pipeline::new(id.clone(), source.format).state();
+            chunk::get(reader, id.as_str(), &like, cursor.state_chunks)?
         };
         let pipeline = state.as_deref().and_then(Pipeline::restore);
         let lost = pipeline.is_none();
