@@ -32,7 +32,8 @@ Examples:
   spindle schedule add poll --every 10m --jitter 30s exec --timeout 5m -- ./poll.sh
   spindle schedule add once --at '2026-11-21 22:00' auto --repo ~/project
   spindle schedule add todo --cron @hourly --overlap skip auto --repo . --once
-  spindle schedule add alarm --on run.finished --filter '{\"outcomes\":[\"failed\"]}' exec -- ./page.sh";
+  spindle schedule add alarm --on run.finished --filter '{\"outcomes\":[\"failed\"]}' exec -- ./page.sh
+  spindle schedule add stuck --on signal --filter '{\"severity\":0.8}' exec -- ./look.sh";
 
 /// What a firing does while the last run has not ended.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -109,14 +110,16 @@ struct WhenArgs {
     #[arg(long, value_name = "TIME", group = "when", value_parser = parse::future)]
     at: Option<Timestamp>,
 
-    /// When an event of this kind happens, such as run.finished
+    /// When an event of this kind happens: run.finished, signal, external.finished, external.stale, path.changed
     #[arg(long, value_name = "KIND", group = "when")]
     on: Option<String>,
 
     /// What the event must look like, as a JSON object
     ///
     /// For run.finished, any of: "outcomes" (a list of succeeded, failed, canceled, interrupted), "workflows" (a list
-    /// such as exec), "labels" (an object), "schedule" (the name of the schedule that started the run).
+    /// such as exec), "labels" (an object), "schedule" (the name of the schedule that started the run). For signal:
+    /// "type" (friction or delight), "categories" (a list), "severity" (at least), "phase" (raised or settled), "count"
+    /// and "within" (seconds). For the others: "tools", "states" (lists), "path".
     #[arg(long, value_name = "JSON", conflicts_with_all = ["cron", "every", "at"], value_parser = json_object)]
     filter: Option<String>,
 }

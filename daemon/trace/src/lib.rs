@@ -7,7 +7,7 @@
 //! Bytes become insight one way only:
 //!
 //! - [`record`]: a line, decoded into terms that both formats share ([`Record`]);
-//! - [`derive`]: records, fed one by one, become the rows of a session ([`session`]) and the facts that
+//! - [`mod@derive`]: records, fed one by one, become the rows of a session ([`session`]) and the facts that
 //!   signals are made of ([`fact`]);
 //! - [`batch`]: a whole session at once;
 //! - [`recording`]: the other way round, a spine for a session that has only a rollout.

@@ -9,8 +9,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Duration;
 
 use home::{Home, id, until};
+use trace::recording::ORIGINATOR;
 use trace::session::Format;
-use trace::source::{Catalog, RECORDER, Scan, Trouble};
+use trace::source::{Catalog, Scan, Trouble};
 
 /// Scans, and returns what changed, in order of their ids.
 fn scanned(catalog: &Catalog) -> (Vec<String>, Scan) {
@@ -62,7 +63,7 @@ fn segments_come_in_numeric_order() {
 #[test]
 fn a_spine_of_codex_comes_before_its_rollout_and_a_recorded_one_after() {
     let home = Home::new();
-    for (name, originator) in [("codex", "codex_exec"), ("ours", RECORDER)] {
+    for (name, originator) in [("codex", "codex_exec"), ("ours", ORIGINATOR)] {
         let meta =
             format!(r#"{{"type":"session_meta","payload":{{"id":"{name}","originator":"{originator}"}}}}"#);
         home.segment(name, 0, &format!("{meta}\n"));

@@ -159,7 +159,7 @@ pub(crate) fn scan_duckdb(home: &CodexHome) -> Result<Option<f64>> {
     if !python.exists() {
         return Ok(None);
     }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/duckdb.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/scan_with_duckdb.py");
     let output = Command::new(python).arg(script).arg(home.path()).output().context("cannot run Python")?;
     ensure!(output.status.success(), "DuckDB has failed: {}", String::from_utf8_lossy(&output.stderr));
     Ok(Some(String::from_utf8_lossy(&output.stdout).trim().parse()?))

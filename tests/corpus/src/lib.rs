@@ -1,8 +1,8 @@
 //! Makes Codex homes full of sessions, of any size and always the same from the same seed, for tests and
 //! benchmarks. All words in them are made up.
 //!
-//! - [`real`]: sessions as Codex writes them: spines of the tracing Codex, rollouts of the published one.
-//! - [`demo`]: a corpus with the published totals of an earlier tool's demo, in that demo's dialect.
+//! - [`real()`]: sessions as Codex writes them: spines of the tracing Codex, rollouts of the published one.
+//! - [`demo()`]: a corpus with the published totals of an earlier tool's demo, in that demo's dialect.
 
 mod clock;
 mod demo;

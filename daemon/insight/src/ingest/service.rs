@@ -30,8 +30,8 @@ use crate::settings::{Retention, Settings};
 use crate::store::tables::Cursors;
 use crate::view::{HomeView, Ingested, InsightError, InsightStats, Phase};
 
-/// How many bytes are read at a time.
-const CHUNK: usize = 1 << 20;
+/// How many bytes are read at a time: what stays in a core's cache until it is decoded.
+const CHUNK: usize = 256 << 10;
 
 /// How many changes of rows go into one commit before it is made.
 const ROWS_OF_A_COMMIT: usize = 2000;

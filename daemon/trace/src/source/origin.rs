@@ -6,9 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::stat;
-
-/// The `originator` of a spine that Spindle records from a rollout, as its `session_meta` says it.
-pub const RECORDER: &str = "spindle_recorder";
+use crate::recording::ORIGINATOR;
 
 /// How much of a first line is looked at. Its instructions can be long; a line beyond this is not of ours.
 const FIRST_LINE_LIMIT: u64 = 1024 * 1024;
@@ -44,7 +42,7 @@ fn originator(line: &[u8]) -> Origin {
     }
     match serde_json::from_slice::<Line>(line) {
         Ok(Line { kind, payload: Payload { originator: Some(who) } })
-            if kind == "session_meta" && who == RECORDER =>
+            if kind == "session_meta" && who == ORIGINATOR =>
         {
             Origin::Spindle
         }
