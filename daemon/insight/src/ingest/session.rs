@@ -274,7 +274,7 @@ impl Live {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 // What was read before the error is as good as ever.
                 Err(error) => {
-                    self.note(file, &opened, splitter.position())?;
+                    self.note(file, &opened, splitter.position(), false)?;
                     return Err(error.into());
                 }
             };
@@ -294,21 +294,21 @@ impl Live {
             self.find(place, "torn_line", "the last line has no end".to_owned(), terms);
             splitter = Splitter::new(file.index, Position { line: line + 1, offset: end });
         }
-        self.note(file, &opened, splitter.position())?;
+        self.note(file, &opened, splitter.position(), reached == Reached::End)?;
         self.splitter = Some((file.index, splitter));
         Ok(Some(reached))
     }
 
-    /// Notes how far a file has been read.
-    fn note(&mut self, file: &SourceFile, opened: &File, at: Position) -> io::Result<()> {
+    /// Notes how far a file has been read, and its stat if that is all there was: what is left without one is
+    /// read on however it looks.
+    fn note(&mut self, file: &SourceFile, opened: &File, at: Position, whole: bool) -> io::Result<()> {
         let Some(row) = self.cursor.files.last_mut() else { return Ok(()) };
         let before = row.offset;
-        *row = FileRow {
-            offset: at.offset,
-            lines: at.line.saturating_sub(1),
-            sample: row.sample,
-            ..files::row(file)
-        };
+        let mut now = files::row(file);
+        if !whole {
+            (now.size, now.modified) = (0, 0);
+        }
+        *row = FileRow { offset: at.offset, lines: at.line.saturating_sub(1), sample: row.sample, ..now };
         if at.offset != before {
             row.sample = files::sample(opened, at.offset)?;
             self.cursor.bytes += at.offset.saturating_sub(before);
@@ -503,6 +503,8 @@ impl Live {
         let live = self.watched;
         self.watched |= at_end;
         if !self.gathered.any {
+            // Bytes of a line whose end has not come.
+            self.gathered.bytes = 0;
             return Ok(None);
         }
         self.pipeline.flush(&mut self.gathered.out);
