@@ -77,6 +77,14 @@ pub(crate) struct Outcome {
     pub(crate) forgotten: bool,
 }
 
+impl Outcome {
+    /// Nothing more is done about a session until its files change.
+    pub(crate) fn given_up(read: Option<u64>) -> Self {
+        let read = read.or(Some(0));
+        Self { live: None, read, settled: true, gone: false, deadline: None, forgotten: false }
+    }
+}
+
 /// Follows an ingest that somebody waits for.
 pub(crate) struct Tracker {
     begun: Instant,

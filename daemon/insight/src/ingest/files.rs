@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use trace::source::{FileIdentity, SessionSource, SourceFile};
 
+use crate::store::hash;
 use crate::store::message::format_number;
 use crate::store::tables::{CursorRow, FileRow};
 
@@ -93,11 +94,7 @@ pub(crate) fn sample(file: &File, offset: u64) -> io::Result<u64> {
     let length = usize::try_from(offset).map_or(SAMPLE, |offset| offset.min(SAMPLE));
     file.read_exact_at(&mut head[..length], 0).or_else(short)?;
     file.read_exact_at(&mut tail[..length], offset - length as u64).or_else(short)?;
-    // FNV-1a: it must be the same in every version of the program, and nobody is to be kept from a collision.
-    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    Ok(hash)
+    Ok(hash::hash(&bytes))
 }
 
 /// A file that is shorter than it was has another hash, which is all that is asked.
@@ -152,18 +149,11 @@ pub(crate) fn changed_at(source: &SessionSource) -> Timestamp {
 
 /// What tells two states of a session's files apart, in a number that fits the board.
 pub(crate) fn fingerprint<'a>(files: impl Iterator<Item = (u32, FileIdentity, u64, i64)> + 'a) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut hash = hash::START;
     for (index, identity, len, modified) in files {
-        for number in [
-            u64::from(index),
-            identity.device,
-            identity.inode,
-            len,
-            u64::from_ne_bytes(modified.to_ne_bytes()),
-        ] {
-            for byte in number.to_le_bytes() {
-                hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-            }
+        let modified = modified.cast_unsigned();
+        for number in [u64::from(index), identity.device, identity.inode, len, modified] {
+            hash = hash::go_on(hash, &number.to_le_bytes());
         }
     }
     // 0 says that nothing is known.

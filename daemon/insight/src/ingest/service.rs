@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering as Memory};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -30,8 +31,8 @@ use crate::settings::{Retention, Settings};
 use crate::store::tables::Cursors;
 use crate::view::{HomeView, Ingested, InsightError, InsightStats, Phase};
 
-/// How many bytes are read at a time.
-const CHUNK: usize = 1 << 20;
+/// How many bytes are read at a time: what stays in a core's cache until it is decoded.
+const CHUNK: usize = 256 << 10;
 
 /// How many changes of rows go into one commit before it is made.
 const ROWS_OF_A_COMMIT: usize = 2000;
@@ -279,10 +280,17 @@ impl Service {
         while let Some(id) = self.queue.pop() {
             let Some(job) = self.board.take(&id) else { continue };
             let terms = terms(&self.engine, &self.settings());
-            let result = match job.catalog.look(&id) {
-                Some(source) => self.read(&id, &source, job.live, job.watched, &terms, &mut buffer),
+            let source = job.catalog.look(&id);
+            let turn = AssertUnwindSafe(|| match &source {
+                Some(source) => self.read(&id, source, job.live, job.watched, &terms, &mut buffer),
                 None => self.gone(&id, &terms),
-            };
+            });
+            // A session that is read makes itself felt by its batch alone, which a panic keeps from coming about.
+            let result = catch_unwind(turn).unwrap_or_else(|_| {
+                tracing::error!(session = %id, "a session cannot be read: this is a fault of the program");
+                self.finish(&id, Outcome::given_up(source.as_ref().map(files::fingerprint_of_source)));
+                Ok(())
+            });
             if let Err(error) = result {
                 self.fail(&error.to_string());
                 return;

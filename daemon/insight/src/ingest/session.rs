@@ -21,7 +21,7 @@ use crate::rules;
 use crate::signal::{Signal, SignalId, SignalType};
 use crate::store::chunk;
 use crate::store::finding::FindingRow;
-use crate::store::message::{LinkMessage, Numbered, SessionMessage, format_number};
+use crate::store::message::{LinkMessage, Numbered, SessionMessage, format_number, format_of};
 use crate::store::page::{self, Fill, Kind};
 use crate::store::tables::{ByTime, CursorRow, Cursors, FileRow, Sessions};
 use crate::view::Phase;
@@ -137,9 +137,11 @@ impl Live {
         };
         let signals = stored_signals(reader, id, Kind::Signals)?;
         let former = if cursor.anew { stored_signals(reader, id, Kind::Former)? } else { HashMap::new() };
-        let state = match files::plan(&cursor, VERSION, source) {
-            Plan::Anew(_) => None,
-            _ => chunk::get(reader, id.as_str(), cursor.state_chunks)?,
+        let state = if matches!(files::plan(&cursor, VERSION, source), Plan::Anew(_)) {
+            None
+        } else {
+            let like = Pipeline::new(id.clone(), source.format).state();
+            chunk::get(reader, id.as_str(), &like, cursor.state_chunks)?
         };
         let pipeline = state.as_deref().and_then(Pipeline::restore);
         let lost = pipeline.is_none();
@@ -272,7 +274,7 @@ impl Live {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 // What was read before the error is as good as ever.
                 Err(error) => {
-                    self.note(file, &opened, splitter.position())?;
+                    self.note(file, &opened, splitter.position(), false)?;
                     return Err(error.into());
                 }
             };
@@ -292,21 +294,21 @@ impl Live {
             self.find(place, "torn_line", "the last line has no end".to_owned(), terms);
             splitter = Splitter::new(file.index, Position { line: line + 1, offset: end });
         }
-        self.note(file, &opened, splitter.position())?;
+        self.note(file, &opened, splitter.position(), reached == Reached::End)?;
         self.splitter = Some((file.index, splitter));
         Ok(Some(reached))
     }
 
-    /// Notes how far a file has been read.
-    fn note(&mut self, file: &SourceFile, opened: &File, at: Position) -> io::Result<()> {
+    /// Notes how far a file has been read, and its stat if that is all there was: what is left without one is
+    /// read on however it looks.
+    fn note(&mut self, file: &SourceFile, opened: &File, at: Position, whole: bool) -> io::Result<()> {
         let Some(row) = self.cursor.files.last_mut() else { return Ok(()) };
         let before = row.offset;
-        *row = FileRow {
-            offset: at.offset,
-            lines: at.line.saturating_sub(1),
-            sample: row.sample,
-            ..files::row(file)
-        };
+        let mut now = files::row(file);
+        if !whole {
+            (now.size, now.modified) = (0, 0);
+        }
+        *row = FileRow { offset: at.offset, lines: at.line.saturating_sub(1), sample: row.sample, ..now };
         if at.offset != before {
             row.sample = files::sample(opened, at.offset)?;
             self.cursor.bytes += at.offset.saturating_sub(before);
@@ -501,6 +503,8 @@ impl Live {
         let live = self.watched;
         self.watched |= at_end;
         if !self.gathered.any {
+            // Bytes of a line whose end has not come.
+            self.gathered.bytes = 0;
             return Ok(None);
         }
         self.pipeline.flush(&mut self.gathered.out);
@@ -522,8 +526,9 @@ impl Live {
         self.fresh = false;
         let session = self.pipeline.session();
         let events = self.put_session(&mut batch, &session, settled, terms);
-        self.cursor.state_chunks =
-            chunk::put(&mut batch, self.id.as_str(), &self.pipeline.state(), self.cursor.state_chunks);
+        let like = Pipeline::new(self.id.clone(), format_of(self.cursor.format)).state();
+        let (state, before) = (self.pipeline.state(), self.cursor.state_chunks);
+        self.cursor.state_chunks = chunk::put(&mut batch, self.id.as_str(), &state, &like, before);
         self.cursor.closed = session.closed;
         batch.put::<Cursors>(&self.id.as_str().to_owned(), &self.cursor);
         Ok(Some(Part { batch, changes, events, bytes, records }))

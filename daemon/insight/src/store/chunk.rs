@@ -2,6 +2,7 @@
 
 use engine::store::{Batch, Order, Reader, StoreError};
 
+use super::hash::hash;
 use super::tables::{Bytes, States};
 
 /// The bytes of a chunk. Small enough that a leaf of the store, which is rewritten as a whole, stays small.
@@ -13,8 +14,11 @@ const LIMIT: usize = 1024 * 1024;
 
 /// Puts a value in place of what was there in `before` chunks; gives the number of chunks. A value that is
 /// too large is not stored, which is 0 chunks.
-pub(crate) fn put(batch: &mut Batch, key: &str, value: &[u8], before: u64) -> u64 {
-    let packed = lz4_flex::block::compress_prepend_size(value);
+///
+/// `like` is what such a value looks like at first: what is the same in it costs nothing.
+pub(crate) fn put(batch: &mut Batch, key: &str, value: &[u8], like: &[u8], before: u64) -> u64 {
+    let mut packed = hash(like).to_le_bytes().to_vec();
+    packed.extend(lz4_flex::block::compress_prepend_size_with_dict(value, like));
     let mut chunks = 0;
     if packed.len() <= LIMIT {
         for part in packed.chunks(CHUNK) {
@@ -35,8 +39,14 @@ pub(crate) fn delete(batch: &mut Batch, key: &str, chunks: u64) {
     }
 }
 
-/// The value; none if it is not there as it was written.
-pub(crate) fn get(reader: &Reader, key: &str, chunks: u64) -> Result<Option<Vec<u8>>, StoreError> {
+/// The value; none if it is not there as it was written, or was written by a program for which such values look
+/// different at first.
+pub(crate) fn get(
+    reader: &Reader,
+    key: &str,
+    like: &[u8],
+    chunks: u64,
+) -> Result<Option<Vec<u8>>, StoreError> {
     let mut packed = Vec::new();
     let mut found = 0;
     for row in reader.scan_prefix::<States, String>(&key.to_owned(), Order::Ascending) {
@@ -47,14 +57,24 @@ pub(crate) fn get(reader: &Reader, key: &str, chunks: u64) -> Result<Option<Vec<
         packed.extend_from_slice(&part.bytes);
         found += 1;
     }
-    Ok(if chunks == 0 || found != chunks { None } else { unpack(&packed) })
+    let Some((same, packed)) = packed.split_first_chunk().filter(|_| chunks == found) else {
+        return Ok(None);
+    };
+    if u64::from_le_bytes(*same) != hash(like) {
+        return Ok(None);
+    }
+    let Some((size, packed)) = size_of(packed) else { return Ok(None) };
+    Ok(lz4_flex::block::decompress_with_dict(packed, size, like).ok())
 }
 
-/// Undoes the compression, with a limit on what comes out.
+/// How large a packed value is, with a limit on it.
+fn size_of(packed: &[u8]) -> Option<(usize, &[u8])> {
+    let sized = lz4_flex::block::uncompressed_size(packed).ok();
+    sized.filter(|(size, _)| *size <= 64 * LIMIT)
+}
+
+/// Undoes the compression of a page.
 pub(super) fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
-    let (size, rest) = lz4_flex::block::uncompressed_size(packed).ok()?;
-    if size > 64 * LIMIT {
-        return None;
-    }
+    let (size, rest) = size_of(packed)?;
     lz4_flex::block::decompress(rest, size).ok()
 }

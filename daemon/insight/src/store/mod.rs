@@ -4,10 +4,12 @@
 //! - `message`: rows of a session as protobuf messages, and back;
 //! - `page`: many rows in one value, compressed;
 //! - `finding`: what could not be read;
-//! - `chunk`: one large value in several rows.
+//! - `chunk`: one large value in several rows;
+//! - `hash`: a hash for keeps.
 
 pub(crate) mod chunk;
 pub(crate) mod finding;
+pub(crate) mod hash;
 pub(crate) mod message;
 pub(crate) mod page;
 pub(crate) mod tables;

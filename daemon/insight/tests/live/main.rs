@@ -5,6 +5,7 @@
 mod chunks;
 mod exported;
 mod following;
+mod hard;
 mod kills;
 mod lab;
 mod replaced;

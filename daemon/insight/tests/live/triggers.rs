@@ -40,7 +40,7 @@ fn what_happens_live_is_told_as_events_and_the_past_is_not() {
     let mut lab = Lab::new();
     let mut old = Spine::begin(&lab.home(), "old", 100_000);
     old.failing_turn(1);
-    lab.settings.settle_after = Duration::from_millis(200);
+    lab.settings.settle_after = Duration::from_millis(1500);
     lab.start();
     lab.until_settled();
     let mut spine = Spine::begin(&lab.home(), "new", 10);
