@@ -4,6 +4,8 @@ use std::fs::{self, OpenOptions};
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 
+use insight::PageRequest;
+
 use crate::lab::Lab;
 use crate::spine::Spine;
 
@@ -20,7 +22,7 @@ fn a_gigabyte_without_an_end_is_told_of_and_stepped_over() {
     lab.start();
     let done = lab.read_all();
     assert_eq!((done.findings, lab.signals(&spine.id).len()), (1, 2));
-    let findings = lab.block_on(lab.insight().findings(None, Default::default())).unwrap().items;
+    let findings = lab.block_on(lab.insight().findings(None, PageRequest::default())).unwrap().items;
     assert_eq!(findings[0].code, "line_too_long");
 }
 
@@ -30,7 +32,7 @@ fn a_session_that_may_not_be_read_is_read_when_it_may() {
     lab.settings.poll_interval = std::time::Duration::from_millis(300);
     let mut spine = Spine::begin(&lab.home(), "secret", 100);
     spine.failing_turn(1);
-    fs::set_permissions(spine.path(), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(spine.path(), fs::Permissions::from_mode(0o000)).unwrap();
     lab.start();
     lab.read_all();
     fs::set_permissions(spine.path(), fs::Permissions::from_mode(0o600)).unwrap();
