@@ -292,7 +292,7 @@ pub(super) fn exec_end<'a>(message: &mut Message<'a>) -> Result<ExecEnd<'a>, Bro
         exec: exec(call, turn, command, cwd, source),
         exit_code: exit_code.and_then(Raw::int),
         duration_ms: duration.and_then(millis).or_else(|| duration_ms.and_then(Raw::count)),
-        head: first_head([formatted, aggregated, stderr, status]),
+        head: first_head([formatted, aggregated, stderr]),
         status: status.and_then(Raw::text),
     })
 }
@@ -458,7 +458,9 @@ fn ended(tool: Tool<'_>) -> Event<'_> {
 fn dynamic<'a>(message: &mut Message<'a>) -> Result<(Tool<'a>, Picked<'a, 3>), Broken> {
     let [call, id, tool, arguments, success, error, duration] =
         message.pick(["call_id", "callId", "tool", "arguments", "success", "error", "duration"])?;
-    let tool = Tool { call: text(call.or(id)), name: text(tool), arguments: arguments.and_then(given) };
+    // Text stays what it is; anything else is shown as JSON.
+    let arguments = arguments.and_then(|arguments| arguments.text().or_else(|| given(arguments)));
+    let tool = Tool { call: text(call.or(id)), name: text(tool), arguments };
     Ok((tool, [success, error, duration]))
 }
 
