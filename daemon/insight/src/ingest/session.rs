@@ -639,7 +639,8 @@ impl Live {
                 "repository": row.git_url, "started_at": session.started_at,
             })
         };
-        if !self.cursor.announced {
+        // A file can be found before its first record is: then nothing is known yet that could be told.
+        if !self.cursor.announced && session.started_at.is_some() {
             if recent(session.started_at) {
                 events.push(NewEvent { kind: "session.started".to_owned(), data: data() });
             }

@@ -54,6 +54,21 @@ fn what_happens_live_is_told_as_events_and_the_past_is_not() {
 }
 
 #[test]
+fn a_session_that_is_found_as_an_empty_file_is_told_of_when_its_first_record_comes() {
+    let mut lab = Lab::new();
+    lab.settings.settle_after = Duration::from_millis(1500);
+    lab.start();
+    let directory = lab.home().join("trace_spine/new");
+    std::fs::create_dir_all(&directory).unwrap();
+    std::fs::write(directory.join("segment-000.jsonl"), "").unwrap();
+    lab.read_all();
+    let mut spine = Spine::begin(&lab.home(), "new", 10);
+    spine.failing_turn(1);
+    let events = events_until(&lab, &lab.engine(), "session.settled");
+    assert_eq!(events.first().map(|event| event.kind.as_str()), Some("session.started"));
+}
+
+#[test]
 fn a_wrong_filter_is_refused() {
     let mut lab = Lab::new();
     lab.start();
