@@ -64,7 +64,8 @@ const LOOK_AT: usize = 5000;
 pub struct Heartbeat {
     /// When this was looked up.
     pub time: Timestamp,
-    /// Whether a process of it lives.
+    /// Whether a process of it is known to live: not so while it waits without one, nor in the first
+    /// moments after a restart, until its processes are found again.
     pub process_alive: bool,
     /// Bytes of output so far.
     pub output_bytes: u64,
@@ -271,7 +272,7 @@ impl Engine {
         Ok(Page { runs, next: next.map(RunId) })
     }
 
-    /// The sign of life of a run with a process.
+    /// The sign of life of a run that is under way.
     pub fn heartbeat(&self, run: RunId) -> Option<Heartbeat> {
         let time = self.now();
         let live = self.live(run)?;

@@ -4,7 +4,7 @@ use engine::{RunContext, StepKind, StepState};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::lab::{Lab, failed, kill_9, note, script};
+use super::lab::{Lab, failed, kill_9, note, script, wait_for};
 
 /// A helper that notes its pid, beside a wait for a word.
 fn lab() -> Lab {
@@ -49,7 +49,7 @@ fn it_is_adopted_after_a_restart() {
     lab.grows("log", 1);
     lab.reopen();
     lab.reopen();
-    assert_eq!(lab.engine().heartbeat(run).map(|beat| beat.process_alive), Some(true));
+    wait_for(|| lab.engine().heartbeat(run).is_some_and(|beat| beat.process_alive));
     lab.block(lab.engine().tell(run, "on")).unwrap();
     lab.ends(run, "succeeded");
     assert_eq!(lab.lines("log").len(), 1);
@@ -82,7 +82,7 @@ fn its_loss_is_no_interruption_now_or_after_restarts() {
         kill_9(pid);
     }
     lab.open();
-    super::lab::wait_for(|| lab.detail(run).steps[0].state == StepState::Interrupted);
+    wait_for(|| lab.detail(run).steps[0].state == StepState::Interrupted);
     lab.reopen();
     lab.block(lab.engine().tell(run, "on")).unwrap();
     lab.ends(run, "succeeded");
