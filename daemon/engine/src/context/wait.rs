@@ -307,14 +307,18 @@ impl RunContext {
     }
 
     async fn no_longer_waiting(&self) {
-        // The state in which it waits may not be visible yet; a step with an outcome is enough.
         let mut seen = self.shared.seen.clone();
-        let _ = seen
-            .wait_for(|seen| {
-                matches!(&seen.state, RunState::Running { .. })
-                    && (ending(&seen.state).is_some() || !self.waits())
-            })
-            .await;
+        loop {
+            let (runs, ends) = {
+                let seen = seen.borrow_and_update();
+                (matches!(seen.state, RunState::Running { .. }), ending(&seen.state).is_some())
+            };
+            // The state in which it waits may not be visible yet; a step with an outcome is enough. The core is
+            // asked after the view is given back: who publishes a view has the core already.
+            if runs && (ends || !self.waits()) || seen.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Whether something that the run waits for is still without an outcome.

@@ -85,6 +85,7 @@ fn log(event: &Event) {
 fn carry_out(engine: &Engine, after: After) {
     match after {
         After::Publish(run, seen) => {
+            // Under the core's lock: so whoever looks at a view must not want the core meanwhile.
             if let Some(active) = engine.core().runs.get(&run) {
                 active.seen.send_replace(seen);
             }
