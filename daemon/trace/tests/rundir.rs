@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 use home::{Home, until};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use trace::rundir::{Change, ExternalRun, ExternalState, RunChange, RunDirs, Tool, WatchSettings, recognise};
+use trace::rundir::{
+    Change, ExternalRun, ExternalState, RunChange, RunDirs, Told, Tool, WatchSettings, recognise,
+};
 use trace::tail::RootState;
 
 fn seconds_ago(seconds: i64) -> Timestamp {
@@ -231,7 +233,7 @@ fn what_is_foreign_broken_huge_or_led_elsewhere_harms_nothing() {
 /// A watch of one directory.
 struct Watched {
     dirs: RunDirs,
-    changes: Receiver<RunChange>,
+    told: Receiver<Told>,
 }
 
 fn by_events() -> WatchSettings {
@@ -244,16 +246,25 @@ fn by_events() -> WatchSettings {
 }
 
 fn watch(home: &Home, settings: WatchSettings) -> Watched {
-    let (dirs, changes) = RunDirs::start(vec![home.root()], settings).unwrap();
+    let (dirs, told) = RunDirs::start(vec![home.root()], settings).unwrap();
     until(|| (dirs.status().len() == 1).then_some(()));
-    Watched { dirs, changes }
+    Watched { dirs, told }
 }
 
 impl Watched {
-    fn expect(&self, id: &str, change: Change) -> ExternalRun {
+    /// What happens to runs, as long as it is not waited for too long.
+    fn runs(&self) -> impl Iterator<Item = RunChange> {
         let deadline = Instant::now() + Duration::from_secs(20);
+        let next = move || self.told.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok();
+        std::iter::from_fn(next).filter_map(|told| match told {
+            Told::Run(change) => Some(*change),
+            Told::Looked(_) => None,
+        })
+    }
+
+    fn expect(&self, id: &str, change: Change) -> ExternalRun {
         let mut others = Vec::new();
-        while let Ok(told) = self.changes.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        for told in self.runs() {
             if told.run.id == id && told.change == change {
                 return told.run;
             }
@@ -364,7 +375,7 @@ fn a_directory_that_cannot_be_read_loses_no_runs() {
         fs::set_permissions(home.path(".runs/demo"), fs::Permissions::from_mode(0o755)).unwrap();
         manifest(&home, "s", "in_progress", Timestamp::now());
         watched.dirs.rescan();
-        let next = watched.changes.recv_timeout(Duration::from_secs(20)).unwrap();
+        let next = watched.runs().next().unwrap();
         assert_eq!((next.run.id.as_str(), next.change), ("s", Change::Appeared));
     });
 }
@@ -373,12 +384,22 @@ fn a_directory_that_cannot_be_read_loses_no_runs() {
 fn a_run_in_overlapping_directories_is_told_once() {
     let home = Home::new();
     manifest(&home, "r", "in_progress", Timestamp::now());
-    let (dirs, changes) = RunDirs::start(vec![home.root(), home.path(".runs")], by_events()).unwrap();
-    let watched = Watched { dirs, changes };
+    let (dirs, told) = RunDirs::start(vec![home.root(), home.path(".runs")], by_events()).unwrap();
+    let watched = Watched { dirs, told };
     watched.expect("r", Change::Found);
     until(|| (watched.dirs.status().len() == 2).then_some(()));
     manifest(&home, "r", "failed", Timestamp::now());
     watched.expect("r", Change::Finished);
     drop(watched.dirs);
-    assert_eq!(watched.changes.iter().count(), 0);
+    assert_eq!(watched.told.iter().filter(|told| matches!(told, Told::Run(_))).count(), 0);
+}
+
+#[test]
+fn a_directory_is_told_as_looked_at_after_the_runs_in_it() {
+    let home = Home::new();
+    manifest(&home, "r", "in_progress", Timestamp::now());
+    let watched = watch(&home, by_events());
+    let patience = Duration::from_secs(20);
+    assert!(matches!(watched.told.recv_timeout(patience), Ok(Told::Run(run)) if run.change == Change::Found));
+    assert_eq!(watched.told.recv_timeout(patience), Ok(Told::Looked(home.root())));
 }

@@ -10,7 +10,6 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use engine::schedule::EventTrigger;
 use engine::store::{Batch, MAX_KEY_BYTES, Order, StoreError};
@@ -19,13 +18,12 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use trace::rundir::{Change, DirectoryStatus, ExternalRun, ExternalState, RunChange, RunDirs, WatchSettings};
+use trace::rundir::{
+    Change, DirectoryStatus, ExternalRun, ExternalState, RunChange, RunDirs, Told, WatchSettings,
+};
 use trace::tail::RootState;
 
 use crate::store::tables::{ExternalRow, ExternalRuns, WatchedDirectories, WatchedRow};
-
-/// How often it is looked whether a directory has been looked at.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Runs of other tools. Clones are the same.
 #[derive(Clone)]
@@ -35,7 +33,7 @@ struct Shared {
     engine: Engine,
     /// None once it has ended.
     dirs: Mutex<Option<RunDirs>>,
-    changes: Mutex<Option<Receiver<RunChange>>>,
+    told: Mutex<Option<Receiver<Told>>>,
     /// Held while a directory is registered or left.
     registering: tokio::sync::Mutex<()>,
 }
@@ -90,37 +88,34 @@ impl Externals {
             let paths = rows.map(|row| Ok(path_of(row?.0))).collect::<Result<_, StoreError>>()?;
             RunDirs::start(paths, WatchSettings::default()).map_err(ExternalError::Watch)
         };
-        let (dirs, changes) =
-            tokio::task::spawn_blocking(open).await.map_err(|_| ExternalError::Closed)??;
+        let (dirs, told) = tokio::task::spawn_blocking(open).await.map_err(|_| ExternalError::Closed)??;
         Ok(Self(Arc::new(Shared {
             engine,
             dirs: Mutex::new(Some(dirs)),
-            changes: Mutex::new(Some(changes)),
+            told: Mutex::new(Some(told)),
             registering: tokio::sync::Mutex::default(),
         })))
     }
 
     /// Tells of changes as events until it is told to stop.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), ExternalError> {
-        let changes = lock(&self.0.changes).take().ok_or(ExternalError::Closed)?;
-        let (sender, mut told) = mpsc::unbounded_channel();
+        let told = lock(&self.0.told).take().ok_or(ExternalError::Closed)?;
+        let (sender, mut coming) = mpsc::unbounded_channel();
         // It ends with the thread that watches.
-        let forward = move || changes.into_iter().all(|change| sender.send(change).is_ok());
+        let forward = move || told.into_iter().all(|told| sender.send(told).is_ok());
         let forwarding = tokio::task::spawn_blocking(forward);
-        let mut looked = HashSet::new();
-        let mut tick = tokio::time::interval(LOOK);
         let result = loop {
-            tokio::select! {
+            let told = tokio::select! {
                 () = stop.cancelled() => break Ok(()),
-                change = told.recv() => match change {
-                    Some(change) => if let Err(error) = self.tell(change).await { break Err(error) },
-                    None => break Err(ExternalError::Closed),
-                },
-                _ = tick.tick() => if told.is_empty()
-                    && let Err(error) = self.settle(&mut looked).await
-                {
-                    break Err(error);
-                },
+                told = coming.recv() => told,
+            };
+            let done = match told {
+                Some(Told::Run(change)) => self.tell(*change).await,
+                Some(Told::Looked(directory)) => self.settle(directory).await,
+                None => Err(ExternalError::Closed),
+            };
+            if done.is_err() {
+                break done;
             }
         };
         let dirs = lock(&self.0.dirs).take();
@@ -252,31 +247,25 @@ impl Externals {
 
     /// Once a directory has been looked at: what was there at the last start and is not any more is gone, and
     /// what is found at the next start is new.
-    async fn settle(&self, looked: &mut HashSet<PathBuf>) -> Result<(), ExternalError> {
-        let status = self.status()?;
-        looked.retain(|path| status.iter().any(|status| status.path == *path));
-        let new = status.into_iter().filter(|status| !looked.contains(&status.path)).collect::<Vec<_>>();
-        for DirectoryStatus { path, runs, .. } in new {
-            let Some(mut row) = self.row(&path)? else { continue };
-            let there: HashSet<PathBuf> = runs.into_iter().map(|run| run.directory).collect();
-            let (mut batch, mut events) = (Batch::new(), Vec::new());
-            for (directory, row) in self.rows_of(&path)? {
-                if !there.contains(&directory) {
-                    batch.delete::<ExternalRuns>(&key(&directory));
-                    events.push(NewEvent {
-                        kind: "external.gone".to_owned(),
-                        data: data_of_row(&path, &directory, &row),
-                    });
-                }
+    async fn settle(&self, registered: PathBuf) -> Result<(), ExternalError> {
+        let Some(mut row) = self.row(&registered)? else { return Ok(()) };
+        let status = self.status()?.into_iter().find(|status| status.path == registered);
+        let Some(DirectoryStatus { runs, .. }) = status else { return Ok(()) };
+        let there: HashSet<PathBuf> = runs.into_iter().map(|run| run.directory).collect();
+        let (mut batch, mut events) = (Batch::new(), Vec::new());
+        for (directory, row) in self.rows_of(&registered)? {
+            if !there.contains(&directory) {
+                batch.delete::<ExternalRuns>(&key(&directory));
+                let data = data_of_row(&registered, &directory, &row);
+                events.push(NewEvent { kind: "external.gone".to_owned(), data });
             }
-            if !row.looked {
-                row.looked = true;
-                batch.put::<WatchedDirectories>(&key(&path), &row);
-            }
-            if !batch.is_empty() {
-                self.0.engine.commit(batch, events).await?;
-            }
-            looked.insert(path);
+        }
+        if !row.looked {
+            row.looked = true;
+            batch.put::<WatchedDirectories>(&key(&registered), &row);
+        }
+        if !batch.is_empty() {
+            self.0.engine.commit(batch, events).await?;
         }
         Ok(())
     }

@@ -28,7 +28,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use watch::{Change, DirectoryStatus, RunChange, RunDirs, WatchSettings};
+pub use watch::{Change, DirectoryStatus, RunChange, RunDirs, Told, WatchSettings};
 
 /// The tool that a run belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

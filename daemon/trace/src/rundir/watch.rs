@@ -46,6 +46,15 @@ impl Default for WatchSettings {
     }
 }
 
+/// What the thread tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Something happened to a run.
+    Run(Box<RunChange>),
+    /// This registered directory was looked at for the first time, and the runs in it were told.
+    Looked(PathBuf),
+}
+
 /// Something happened to a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunChange {
@@ -110,10 +119,7 @@ enum Message {
 
 impl RunDirs {
     /// Begins to watch; returns at once. Changes come for as long as it lives. Paths must be absolute.
-    pub fn start(
-        directories: Vec<PathBuf>,
-        settings: WatchSettings,
-    ) -> io::Result<(Self, Receiver<RunChange>)> {
+    pub fn start(directories: Vec<PathBuf>, settings: WatchSettings) -> io::Result<(Self, Receiver<Told>)> {
         let (control, messages) = mpsc::channel();
         let (tell, changes) = mpsc::channel();
         let status = Arc::default();
@@ -158,7 +164,7 @@ struct Worker {
     settings: WatchSettings,
     directories: BTreeMap<PathBuf, Directory>,
     watches: Watches,
-    tell: Sender<RunChange>,
+    tell: Sender<Told>,
     status: Arc<Mutex<BTreeMap<PathBuf, DirectoryStatus>>>,
     next_processes: Instant,
 }
@@ -197,7 +203,7 @@ impl Worker {
         directories: Vec<PathBuf>,
         settings: WatchSettings,
         control: Sender<Message>,
-        tell: Sender<RunChange>,
+        tell: Sender<Told>,
         status: Arc<Mutex<BTreeMap<PathBuf, DirectoryStatus>>>,
     ) -> Self {
         let watches = Watches::new(settings.watches, settings.polling, move |seen| {
@@ -377,6 +383,10 @@ impl Worker {
         for (run, change) in changes {
             self.tell(registered, run, change);
         }
+        if first {
+            // Where nobody listens, nothing has to be told; so too below.
+            let _ = self.tell.send(Told::Looked(registered.to_owned()));
+        }
     }
 
     /// Tells of a change, once where registered directories overlap.
@@ -386,8 +396,8 @@ impl Worker {
         };
         let mut earlier = self.directories.iter().take_while(|(path, _)| path.as_path() < registered);
         if !earlier.any(|(_, directory)| knows(directory)) {
-            // Where nobody listens, nothing has to be told.
-            let _ = self.tell.send(RunChange { registered: registered.to_owned(), run, change });
+            let change = RunChange { registered: registered.to_owned(), run, change };
+            let _ = self.tell.send(Told::Run(Box::new(change)));
         }
     }
 
