@@ -38,7 +38,7 @@ pub(crate) enum TraceCommand {
     Report(report::ReportArgs),
     /// Show signals as they happen
     Watch(watch::WatchArgs),
-    /// Read what is new now, and wait for it
+    /// Look at all files now, and read what is new
     Ingest(ingest::IngestArgs),
     /// Check spines and rollouts against their format
     Verify(verify::VerifyArgs),

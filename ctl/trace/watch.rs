@@ -19,8 +19,8 @@ use crate::show::{Out, parsed, word};
 
 const AFTER_HELP: &str = "\
 Changes come in order, without gap or repeat, also across a restart of the
-daemon, until Ctrl-C, and with them the sessions that begin and settle. A signal that later records disprove is withdrawn; one
-whose session has settled is final.
+daemon, until Ctrl-C, and with them the sessions that begin and settle. A signal
+that later records disprove is withdrawn; one whose session has settled is final.
 
 Examples:
   spindle trace watch

@@ -10,6 +10,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use engine::schedule::EventTrigger;
 use engine::store::{Batch, MAX_KEY_BYTES, Order, StoreError};
@@ -24,6 +25,9 @@ use trace::rundir::{
 use trace::tail::RootState;
 
 use crate::store::tables::{ExternalRow, ExternalRuns, WatchedDirectories, WatchedRow};
+
+/// Whoever registers a directory waits at most this long to hear what is in it; the look goes on.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
 
 /// Runs of other tools. Clones are the same.
 #[derive(Clone)]
@@ -143,8 +147,10 @@ impl Externals {
         let mut batch = Batch::new();
         batch.put::<WatchedDirectories>(&key(&path), &row);
         self.0.engine.commit(batch, Vec::new()).await?;
-        self.dirs(|dirs| dirs.add(path.clone()))?;
-        Ok(watched(path, &row, None))
+        let looked = self.dirs(|dirs| dirs.add(path.clone()))?;
+        let _ = tokio::task::spawn_blocking(move || looked.recv_timeout(FIRST_LOOK)).await;
+        let status = self.status()?.into_iter().find(|status| status.path == path);
+        Ok(watched(path, &row, status.as_ref()))
     }
 
     /// Leaves a directory. Its runs are forgotten, and nothing is told of it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
@@ -111,7 +111,8 @@ pub struct RunDirs {
 
 enum Message {
     Seen(Seen),
-    Add(PathBuf),
+    /// With who waits for the first look.
+    Add(PathBuf, SyncSender<()>),
     Remove(PathBuf),
     Rescan,
     Stop,
@@ -129,10 +130,12 @@ impl RunDirs {
         Ok((Self { control, status, thread: Some(thread) }, changes))
     }
 
-    /// Registers a directory, which need not exist yet.
-    pub fn add(&self, directory: PathBuf) {
-        // Where nobody listens, the thread has ended.
-        let _ = self.control.send(Message::Add(directory));
+    /// Registers a directory, which need not exist yet. The receiver hears when it was looked at.
+    pub fn add(&self, directory: PathBuf) -> Receiver<()> {
+        let (looked, waiting) = mpsc::sync_channel(1);
+        // Where nobody listens, the thread has ended, and the receiver knows it.
+        let _ = self.control.send(Message::Add(directory, looked));
+        waiting
     }
 
     /// Watches a directory no more; its runs are told as gone.
@@ -219,8 +222,10 @@ impl Worker {
             self.on_time();
             match messages.recv_timeout(self.until_next()) {
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(Message::Add(path)) => {
+                Ok(Message::Add(path, looked)) => {
                     self.directories.entry(path.clone()).or_insert_with(|| Directory::new(&path));
+                    self.look(&path);
+                    let _ = looked.send(());
                 }
                 Ok(Message::Remove(path)) => self.remove(&path),
                 Ok(Message::Rescan | Message::Seen(Seen::Lost | Seen::Failed(_))) => {

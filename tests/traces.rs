@@ -1,0 +1,273 @@
+//! Traces as people meet them: read while they are written, over the deaths of the daemon, and what is made of them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod nest;
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Output, Stdio};
+use std::time::Duration;
+
+use corpus::{Made, Real, real};
+use nest::{Nest, until};
+use serde_json::{Value, json};
+
+fn object(output: &Output) -> Value {
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// A small past: sessions in all their variety.
+fn past(nest: &Nest) -> Made {
+    real(&nest.path("home/.codex"), &Real { bytes: 4 << 20, sessions: Some(24), seed: 7 }).unwrap()
+}
+
+fn read_everything(nest: &Nest) -> Value {
+    object(&nest.spindle(["--json", "trace", "ingest", "--wait"]))
+}
+
+/// What the daemon knows, as JSON lines.
+fn exported(nest: &Nest, name: &str) -> Vec<u8> {
+    let file = nest.path(name);
+    let done = nest.spindle(["trace", "export", "--raw", "--jsonl", file.to_str().unwrap()]);
+    assert!(done.status.success(), "{done:?}");
+    fs::read(file).unwrap()
+}
+
+/// A trace spine that is being written.
+struct Spine {
+    file: File,
+    thread: &'static str,
+    seq: u64,
+}
+
+impl Spine {
+    const THREAD: &'static str = "0199a1b2-0000-7000-8000-00000000a001";
+
+    fn begun(nest: &Nest) -> Self {
+        let directory = nest.path("home/.codex/trace_spine").join(Self::THREAD);
+        fs::create_dir_all(&directory).unwrap();
+        let file =
+            File::options().append(true).create(true).open(directory.join("segment-000.jsonl")).unwrap();
+        let mut spine = Self { file, thread: Self::THREAD, seq: 0 };
+        let meta = json!({
+            "id": Self::THREAD, "timestamp": jiff::Timestamp::now().to_string(), "cwd": "/srv/greeter",
+            "originator": "codex_cli_rs", "cli_version": "0.93.0", "source": "cli", "model_provider": "mock",
+        });
+        spine.record("session_meta", &meta);
+        let turn = json!({
+            "type": "user_turn", "items": [{"type": "text", "text": "Make the test pass."}],
+            "cwd": "/srv/greeter", "approval_policy": "on-request",
+            "sandbox_policy": {"type": "workspace-write"}, "model": "mock-model",
+        });
+        spine.record("submission", &json!({"id": "1", "op": turn}));
+        spine.event(&json!({"type": "task_started"}));
+        spine
+    }
+
+    fn record(&mut self, kind: &str, payload: &Value) {
+        self.seq += 1;
+        let record = json!({
+            "schema_version": "codex_trace_spine_v1", "thread_id": self.thread, "seq": self.seq,
+            "timestamp": jiff::Timestamp::now().to_string(), "type": kind, "payload": payload,
+        });
+        writeln!(self.file, "{record}").unwrap();
+    }
+
+    fn event(&mut self, message: &Value) {
+        self.record("event", &json!({"id": "1", "msg": message}));
+    }
+
+    /// A command that fails.
+    fn failure(&mut self, call: &str) {
+        let mut message = json!({
+            "type": "exec_command_begin", "call_id": call, "turn_id": "1", "parsed_cmd": [],
+            "command": ["bash", "-lc", "make test"], "cwd": "/srv/greeter", "source": "agent",
+        });
+        self.event(&message);
+        let end = json!({
+            "type": "exec_command_end", "stdout": "", "stderr": "no rule", "aggregated_output": "no rule",
+            "exit_code": 2, "duration": {"secs": 0, "nanos": 40_000_000}, "formatted_output": "no rule",
+        });
+        message.as_object_mut().unwrap().extend(end.as_object().unwrap().clone());
+        self.event(&message);
+    }
+}
+
+/// `spindle trace watch`, and the lines that it prints.
+struct Watcher {
+    process: Child,
+    lines: std::sync::mpsc::Receiver<Value>,
+}
+
+impl Watcher {
+    fn from_the_beginning(nest: &Nest) -> Self {
+        let mut command = nest.command(env!("CARGO_BIN_EXE_spindle"));
+        command.args(["--json", "trace", "watch", "--no-sessions", "--from", "1"]).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let _ = sender.send(serde_json::from_str(&line).unwrap());
+            }
+        });
+        Self { process, lines: receiver }
+    }
+
+    /// The next change; waits for it.
+    fn next(&self) -> Value {
+        self.lines.recv_timeout(nest::PATIENCE).expect("a change of a signal")
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[tokio::test]
+async fn what_codex_wrote_before_is_read_listed_and_shown_with_its_records() {
+    let mut nest = Nest::empty();
+    let made = past(&nest);
+    nest.start().await;
+    let ingested = read_everything(&nest);
+    let sessions = object(&nest.spindle(["--json", "trace", "sessions", "--all"]));
+    let sessions = sessions["sessions"].as_array().unwrap();
+    assert_eq!(sessions.len() as u64, made.sessions, "{ingested}");
+
+    let signals = object(&nest.spindle(["--json", "trace", "signals", "--all"]));
+    let signals = signals["signals"].as_array().unwrap();
+    let evident = signals.iter().find(|signal| signal["call_id"].is_string()).unwrap();
+    let id = evident["id"].as_str().unwrap();
+    let shown = nest.spindle(["trace", "show", id]);
+    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.status.success(), "{shown:?}");
+    assert!(text.contains(id) && text.contains(evident["call_id"].as_str().unwrap()), "{text}");
+
+    let report = object(&nest.spindle(["--json", "trace", "report"]));
+    assert_eq!(report["sessions_total"], made.sessions, "{report}");
+}
+
+#[tokio::test]
+async fn a_watcher_is_told_of_a_failure_while_the_session_is_written_and_over_the_daemon_s_death() {
+    let mut nest = Nest::new().await;
+    let watcher = Watcher::from_the_beginning(&nest);
+    let mut spine = Spine::begun(&nest);
+    spine.failure("call_1");
+    let first = watcher.next();
+    assert_eq!((&first["number"], &first["kind"]), (&json!(1), &json!("raised")), "{first}");
+    assert_eq!(first["signal"]["category"], "exec_failure");
+
+    nest.kill();
+    spine.failure("call_2");
+    nest.start().await;
+    let second = watcher.next();
+    assert_eq!(second["number"], 2, "{second}");
+    assert_eq!(second["signal"]["session_id"], Spine::THREAD);
+}
+
+#[tokio::test]
+async fn a_daemon_that_is_killed_while_it_reads_knows_the_same_in_the_end() {
+    let mut calm = Nest::empty();
+    let made = past(&calm);
+    calm.start().await;
+    read_everything(&calm);
+
+    let mut killed = Nest::empty();
+    past(&killed);
+    for milliseconds in [0, 5, 20, 40, 80, 160, 320] {
+        killed.start().await;
+        // At random places of its work: it is no condition that is waited for.
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        killed.kill();
+    }
+    killed.start().await;
+    read_everything(&killed);
+    let sessions = object(&killed.spindle(["--json", "trace", "sessions", "--all"]));
+    assert_eq!(sessions["sessions"].as_array().unwrap().len() as u64, made.sessions);
+    let [calm, killed] = [&calm, &killed].map(|nest| {
+        let home = nest.path("home").to_str().unwrap().to_owned();
+        String::from_utf8(exported(nest, "export.jsonl")).unwrap().replace(&home, "~")
+    });
+    for (calm, killed) in calm.lines().zip(killed.lines()) {
+        assert_eq!(calm, killed);
+    }
+    assert_eq!(calm.len(), killed.len());
+}
+
+#[tokio::test]
+async fn a_schedule_starts_a_run_while_the_agent_is_still_at_work() {
+    let nest = Nest::new().await;
+    let filter = r#"{"categories":["exec_failure"]}"#;
+    let added = nest.spindle([
+        "schedule",
+        "add",
+        "look",
+        "--on",
+        "signal",
+        "--filter",
+        filter,
+        "exec",
+        "--",
+        "sh",
+        "-c",
+        "echo seen >>seen",
+    ]);
+    assert!(added.status.success(), "{added:?}");
+    let mut spine = Spine::begun(&nest);
+    spine.failure("call_1");
+    let seen = nest.work_dir().join("seen");
+    until("the schedule has fired", || {
+        fs::read_to_string(&seen).is_ok_and(|text| text == "seen\n").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_run_of_another_tool_is_listed_and_its_end_sets_off_a_schedule() {
+    let mut nest = Nest::new().await;
+    let project = nest.path("project");
+    let run = |nest: &Nest, state: &str| {
+        let directory = project.join(".runs/demo/cli/r1");
+        fs::create_dir_all(&directory).unwrap();
+        let now = jiff::Timestamp::now().to_string();
+        let manifest = json!({
+            "run_id": "r1", "status": state, "pipeline_id": "exec", "started_at": now, "updated_at": now,
+            "heartbeat_at": now, "heartbeat_interval_seconds": 60,
+        });
+        let new = nest.path("manifest.new");
+        fs::write(&new, manifest.to_string()).unwrap();
+        fs::rename(new, directory.join("manifest.json")).unwrap();
+    };
+    run(&nest, "in_progress");
+    let added = object(&nest.spindle(["--json", "watch", "add", project.to_str().unwrap()]));
+    assert_eq!((&added["runs"], &added["method"]), (&json!(1), &json!("notify")), "{added}");
+    let listed = object(&nest.spindle(["--json", "run", "ls", "--external"]));
+    assert_eq!(
+        (&listed["runs"][0]["title"], &listed["runs"][0]["state"]),
+        (&json!("exec"), &json!("running"))
+    );
+
+    let on = ["schedule", "add", "after", "--on", "external.finished"];
+    let added = nest.spindle([&on[..], &["exec", "--", "sh", "-c", "echo over >>over"]].concat());
+    assert!(added.status.success(), "{added:?}");
+    nest.kill_and_start().await;
+    run(&nest, "succeeded");
+    let over = nest.work_dir().join("over");
+    until("the schedule has fired", || {
+        fs::read_to_string(&over).is_ok_and(|text| text == "over\n").then_some(())
+    })
+    .await;
+    let listed = object(&nest.spindle(["--json", "run", "ls", "--external"]));
+    assert_eq!(listed["runs"][0]["state"], "succeeded", "{listed}");
+    assert_eq!(names(&project), [PathBuf::from(".runs")], "something was written");
+}
+
+fn names(directory: &Path) -> Vec<PathBuf> {
+    fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into()).collect()
+}
