@@ -1,7 +1,7 @@
 //! `spindle`: the command that drives the daemon.
 //!
 //! One file per noun, `show/` for how things are shown, `parse/` for what
-//! people type. All it knows of the daemon is the client library.
+//! people type, `page` for lists. All it knows of the daemon is the client library.
 
 mod app;
 mod approval;
@@ -16,6 +16,7 @@ mod exit;
 mod follow;
 mod lease;
 mod man;
+mod page;
 mod parse;
 mod program;
 mod run;

@@ -9,13 +9,11 @@ use spindle_client::v1::{ExternalRun, ListExternalRunsRequest};
 use crate::app::App;
 use crate::error::{CtlError, calling};
 use crate::exit::Exit;
+use crate::page::PageArgs;
 use crate::show::table::{Cell, Table, Tone};
 use crate::show::text::clean_bytes;
 use crate::show::time::{relative, rfc3339, timestamp};
 use crate::show::{parsed, some};
-
-/// Largest page that the daemon gives.
-const PAGE: u32 = 500;
 
 #[derive(Serialize)]
 struct ExternalView<'a> {
@@ -52,37 +50,15 @@ impl<'a> From<&'a ExternalRun> for ExternalView<'a> {
     }
 }
 
-#[derive(Serialize)]
-struct PageView<'a> {
-    runs: Vec<ExternalView<'a>>,
-    next_page_token: Option<&'a str>,
-}
-
-/// Lists at most `limit` of them, from the page that `token` names.
-pub(super) async fn list(app: &App, client: &Client, limit: usize, token: String) -> Result<Exit, CtlError> {
-    let mut runs: Vec<ExternalRun> = Vec::new();
-    let mut page_token = token;
-    loop {
-        let page_size = u32::try_from(limit - runs.len()).unwrap_or(PAGE).min(PAGE);
+/// Lists them.
+pub(super) async fn list(app: &App, client: &Client, page: &PageArgs) -> Result<Exit, CtlError> {
+    let ask = async |page_size, page_token| {
         let request = ListExternalRunsRequest { page_size, page_token, ..Default::default() };
-        let answer = client.watches().list_external_runs(request).await;
-        let page = answer.map_err(calling("list external runs"))?.into_inner();
-        runs.extend(page.runs);
-        page_token = page.next_page_token;
-        if page_token.is_empty() || runs.len() >= limit {
-            break;
-        }
-    }
-    if app.out.is_json() {
-        let runs = runs.iter().map(ExternalView::from).collect();
-        app.out.document(&PageView { runs, next_page_token: some(&page_token) })?;
-        return Ok(Exit::DONE);
-    }
-    show(app, &runs)?;
-    if !page_token.is_empty() {
-        app.out.note("there are more: use --all or a larger --limit");
-    }
-    Ok(Exit::DONE)
+        let answer = client.watches().list_external_runs(request).await?.into_inner();
+        Ok((answer.runs, answer.next_page_token))
+    };
+    let page = page.collect(ask).await.map_err(calling("list external runs"))?;
+    page.show(app, "runs", ExternalView::from, |runs| show(app, runs))
 }
 
 fn show(app: &App, runs: &[ExternalRun]) -> Result<(), CtlError> {

@@ -2,20 +2,16 @@
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use serde::Serialize;
 use spindle_client::Client;
-use spindle_client::v1::{ListRunsRequest, ListRunsResponse, Run, RunState};
+use spindle_client::v1::{ListRunsRequest, RunState};
 
 use crate::app::App;
 use crate::error::{CtlError, calling};
 use crate::exit::Exit;
+use crate::page::PageArgs;
 use crate::parse;
 use crate::show::run::{RunView, table};
-use crate::show::some;
 use crate::show::time::to_wire;
-
-/// Largest page that the daemon gives.
-const PAGE: u32 = 500;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -86,68 +82,30 @@ pub(crate) struct LsArgs {
     #[arg(long, value_name = "WHEN", value_parser = parse::past)]
     since: Option<Timestamp>,
 
-    /// At most so many
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
-    limit: u32,
-
-    /// All of them, however many
-    #[arg(long, conflicts_with = "limit")]
-    all: bool,
-
-    /// Go on where an earlier page ended
-    #[arg(long, value_name = "TOKEN")]
-    page_token: Option<String>,
-}
-
-#[derive(Serialize)]
-struct PageView<'a> {
-    runs: Vec<RunView<'a>>,
-    next_page_token: Option<&'a str>,
+    #[command(flatten)]
+    page: PageArgs,
 }
 
 impl LsArgs {
     pub(crate) async fn perform(self, app: &App, client: &Client) -> Result<Exit, CtlError> {
         if self.external {
-            let limit = if self.all { usize::MAX } else { self.limit as usize };
-            return super::external::list(app, client, limit, self.page_token.unwrap_or_default()).await;
+            return super::external::list(app, client, &self.page).await;
         }
-        let page = self.collect(client).await?;
-        if app.out.is_json() {
-            app.out.document(&PageView {
-                runs: page.runs.iter().map(RunView::from).collect(),
-                next_page_token: some(&page.next_page_token),
-            })?;
-            return Ok(Exit::DONE);
-        }
-        table(app.out, &page.runs, Timestamp::now())?;
-        if !page.next_page_token.is_empty() {
-            app.out.note("there are more: use --all or a larger --limit");
-        }
-        Ok(Exit::DONE)
-    }
-
-    /// Asks for as many pages as it takes.
-    async fn collect(&self, client: &Client) -> Result<ListRunsResponse, CtlError> {
-        let limit = if self.all { usize::MAX } else { self.limit as usize };
-        let mut runs: Vec<Run> = Vec::new();
-        let mut request = self.request();
-        loop {
-            request.page_size = u32::try_from(limit - runs.len()).unwrap_or(PAGE).min(PAGE);
-            let page =
-                client.runs().list_runs(request.clone()).await.map_err(calling("list runs"))?.into_inner();
-            runs.extend(page.runs);
-            request.page_token = page.next_page_token;
-            if request.page_token.is_empty() || runs.len() >= limit {
-                return Ok(ListRunsResponse { runs, next_page_token: request.page_token });
-            }
-        }
+        let base = self.request();
+        let ask = async |page_size, page_token| {
+            let request = ListRunsRequest { page_size, page_token, ..base.clone() };
+            let answer = client.runs().list_runs(request).await?.into_inner();
+            Ok((answer.runs, answer.next_page_token))
+        };
+        let page = self.page.collect(ask).await.map_err(calling("list runs"))?;
+        page.show(app, "runs", RunView::from, |runs| table(app.out, runs, Timestamp::now()))
     }
 
     fn request(&self) -> ListRunsRequest {
         let states = self.states.iter().flat_map(|choice| choice.states());
         ListRunsRequest {
             page_size: 0,
-            page_token: self.page_token.clone().unwrap_or_default(),
+            page_token: String::new(),
             states: states.map(|state| i32::from(*state)).collect(),
             kind: self.kind.clone().unwrap_or_default(),
             labels: self.labels.iter().cloned().collect(),

@@ -1,4 +1,4 @@
-//! Which sessions, and how many of them.
+//! Which sessions.
 
 use clap::Args;
 use jiff::Timestamp;
@@ -56,48 +56,3 @@ impl FilterArgs {
         }
     }
 }
-
-/// Largest page that the daemon gives.
-const PAGE: u32 = 500;
-
-/// How much of a list.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct PageArgs {
-    /// At most so many
-    #[arg(long, visible_alias = "limit", value_name = "N", default_value_t = 50)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
-    page_size: u32,
-
-    /// All of them, however many
-    #[arg(long, conflicts_with = "page_size")]
-    all: bool,
-
-    /// Go on where an earlier page ended
-    #[arg(long, value_name = "TOKEN")]
-    page_token: Option<String>,
-}
-
-impl PageArgs {
-    /// Asks for as many pages as it takes. `ask` is given a size and a token, and answers with rows and the
-    /// token of what follows.
-    pub(crate) async fn collect<T, E>(
-        &self,
-        mut ask: impl AsyncFnMut(u32, String) -> Result<(Vec<T>, String), E>,
-    ) -> Result<(Vec<T>, String), E> {
-        let limit = if self.all { usize::MAX } else { self.page_size as usize };
-        let mut rows = Vec::new();
-        let mut token = self.page_token.clone().unwrap_or_default();
-        loop {
-            let size = u32::try_from(limit - rows.len()).unwrap_or(PAGE).min(PAGE);
-            let (page, next) = ask(size, token).await?;
-            rows.extend(page);
-            if next.is_empty() || rows.len() >= limit {
-                return Ok((rows, next));
-            }
-            token = next;
-        }
-    }
-}
-
-/// What is said when a list has more.
-pub(crate) const MORE: &str = "there are more: use --all, a larger --page-size, or --page-token";

@@ -3,13 +3,15 @@
 use clap::Args;
 use serde::Serialize;
 use spindle_client::Client;
-use spindle_client::v1::{GetSessionRequest, ListCallsRequest, ListTurnsRequest, SessionDetail, TraceCall};
+use spindle_client::v1::{
+    GetSessionRequest, ListCallsRequest, ListTurnsRequest, SessionDetail, TraceCall, TraceTurn,
+};
 
-use super::filter::{MORE, PageArgs};
 use super::view::{ApprovalView, CallView, CompactionView, SessionView, TurnView, path_text, profile_tone};
 use crate::app::App;
 use crate::error::{CtlError, calling};
 use crate::exit::Exit;
+use crate::page::PageArgs;
 use crate::show::some;
 use crate::show::table::{Cell, Table, Tone};
 use crate::show::text::clean;
@@ -67,18 +69,6 @@ struct ArtifactView<'a> {
     seq: u64,
     path: Option<&'a str>,
     sha256: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct TurnsView<'a> {
-    turns: Vec<TurnView<'a>>,
-    next_page_token: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct CallsView<'a> {
-    calls: Vec<CallView<'a>>,
-    next_page_token: Option<&'a str>,
 }
 
 impl SessionArgs {
@@ -158,41 +148,34 @@ impl TurnsArgs {
             let answer = client.traces().list_turns(request).await?.into_inner();
             Ok((answer.turns, answer.next_page_token))
         };
-        let (turns, next) = self.page.collect(ask).await.map_err(calling(what))?;
-        if app.out.is_json() {
-            app.out.document(&TurnsView {
-                turns: turns.iter().map(TurnView::from).collect(),
-                next_page_token: some(&next),
-            })?;
-            return Ok(Exit::DONE);
-        }
-        let mut table = Table::new(["TURN", "STARTED", "END", "REQUESTS", "CALLS", "SEQ", "USER"]);
-        for turn in &turns {
-            let end = match turn.end_reason.as_str() {
-                "" => turn.end.clone(),
-                reason => format!("{} ({reason})", turn.end),
-            };
-            let tone = match turn.end.as_str() {
-                "complete" => Tone::Good,
-                "open" => Tone::Busy,
-                _ => Tone::Bad,
-            };
-            table.row([
-                turn.ordinal.to_string().into(),
-                local(timestamp(turn.started_at.as_ref())).into(),
-                Cell::new(&end, tone),
-                turn.requests.to_string().into(),
-                turn.calls.to_string().into(),
-                range(turn.seq_start, turn.seq_end).into(),
-                turn.user_message.as_str().into(),
-            ]);
-        }
-        app.out.table(&table, "no turns")?;
-        if !next.is_empty() {
-            app.out.note(MORE);
-        }
-        Ok(Exit::DONE)
+        let page = self.page.collect(ask).await.map_err(calling(what))?;
+        page.show(app, "turns", TurnView::from, |turns| app.out.table(&turns_table(turns), "no turns"))
     }
+}
+
+fn turns_table(turns: &[TraceTurn]) -> Table<7> {
+    let mut table = Table::new(["TURN", "STARTED", "END", "REQUESTS", "CALLS", "SEQ", "USER"]);
+    for turn in turns {
+        let end = match turn.end_reason.as_str() {
+            "" => turn.end.clone(),
+            reason => format!("{} ({reason})", turn.end),
+        };
+        let tone = match turn.end.as_str() {
+            "complete" => Tone::Good,
+            "open" => Tone::Busy,
+            _ => Tone::Bad,
+        };
+        table.row([
+            turn.ordinal.to_string().into(),
+            local(timestamp(turn.started_at.as_ref())).into(),
+            Cell::new(&end, tone),
+            turn.requests.to_string().into(),
+            turn.calls.to_string().into(),
+            range(turn.seq_start, turn.seq_end).into(),
+            turn.user_message.as_str().into(),
+        ]);
+    }
+    table
 }
 
 impl CallsArgs {
@@ -208,33 +191,26 @@ impl CallsArgs {
             let answer = client.traces().list_calls(request).await?.into_inner();
             Ok((answer.calls, answer.next_page_token))
         };
-        let (calls, next) = self.page.collect(ask).await.map_err(calling(what))?;
-        if app.out.is_json() {
-            app.out.document(&CallsView {
-                calls: calls.iter().map(CallView::from).collect(),
-                next_page_token: some(&next),
-            })?;
-            return Ok(Exit::DONE);
-        }
-        let mut table = Table::new(["CALL", "TOOL", "OUTCOME", "EXIT", "TOOK", "DECISION", "SEQ", "WHAT"]);
-        for call in &calls {
-            table.row([
-                call.ordinal.to_string().into(),
-                call.tool.as_str().into(),
-                Cell::new(&call.outcome, outcome_tone(call)),
-                call.exit_code.map(|code| code.to_string()).unwrap_or_default().into(),
-                took(call).into(),
-                call.decision.as_str().into(),
-                range(call.seq_start, call.seq_end).into(),
-                call.arguments.as_str().into(),
-            ]);
-        }
-        app.out.table(&table, "no tool calls")?;
-        if !next.is_empty() {
-            app.out.note(MORE);
-        }
-        Ok(Exit::DONE)
+        let page = self.page.collect(ask).await.map_err(calling(what))?;
+        page.show(app, "calls", CallView::from, |calls| app.out.table(&calls_table(calls), "no tool calls"))
     }
+}
+
+fn calls_table(calls: &[TraceCall]) -> Table<8> {
+    let mut table = Table::new(["CALL", "TOOL", "OUTCOME", "EXIT", "TOOK", "DECISION", "SEQ", "WHAT"]);
+    for call in calls {
+        table.row([
+            call.ordinal.to_string().into(),
+            call.tool.as_str().into(),
+            Cell::new(&call.outcome, outcome_tone(call)),
+            call.exit_code.map(|code| code.to_string()).unwrap_or_default().into(),
+            took(call).into(),
+            call.decision.as_str().into(),
+            range(call.seq_start, call.seq_end).into(),
+            call.arguments.as_str().into(),
+        ]);
+    }
+    table
 }
 
 fn outcome_tone(call: &TraceCall) -> Tone {

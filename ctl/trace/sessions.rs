@@ -2,16 +2,15 @@
 
 use clap::Args;
 use jiff::Timestamp;
-use serde::Serialize;
 use spindle_client::Client;
 use spindle_client::v1::{ListSessionsRequest, TraceSession};
 
-use super::filter::{FilterArgs, MORE, PageArgs};
+use super::filter::FilterArgs;
 use super::view::{SessionView, profile_tone};
 use crate::app::App;
 use crate::error::{CtlError, calling};
 use crate::exit::Exit;
-use crate::show::some;
+use crate::page::PageArgs;
 use crate::show::table::{Cell, Table, Tone, short_id, short_ids};
 use crate::show::time::{relative, timestamp};
 
@@ -20,7 +19,7 @@ Examples:
   spindle trace sessions --since 1d
   spindle trace sessions --category denial_exec --repository payments
   spindle --json trace sessions --all | jq -r '.sessions[] | [.id, .model, .friction] | @tsv'
-  spindle --json trace sessions --page-size 100 --page-token TOKEN";
+  spindle --json trace sessions --limit 100 --page-token TOKEN";
 
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
@@ -36,12 +35,6 @@ pub(crate) struct SessionsArgs {
     filter: FilterArgs,
 }
 
-#[derive(Serialize)]
-struct PageView<'a> {
-    sessions: Vec<SessionView<'a>>,
-    next_page_token: Option<&'a str>,
-}
-
 impl SessionsArgs {
     pub(crate) async fn perform(self, app: &App, client: &Client) -> Result<Exit, CtlError> {
         let filter = self.filter.to_wire(self.category.as_deref());
@@ -50,19 +43,10 @@ impl SessionsArgs {
             let answer = client.traces().list_sessions(request).await?.into_inner();
             Ok((answer.sessions, answer.next_page_token))
         };
-        let (sessions, next) = self.page.collect(ask).await.map_err(calling("list sessions"))?;
-        if app.out.is_json() {
-            app.out.document(&PageView {
-                sessions: sessions.iter().map(SessionView::from).collect(),
-                next_page_token: some(&next),
-            })?;
-            return Ok(Exit::DONE);
-        }
-        app.out.table(&table(&sessions), "no sessions: `spindle trace stats` shows what is watched")?;
-        if !next.is_empty() {
-            app.out.note(MORE);
-        }
-        Ok(Exit::DONE)
+        let page = self.page.collect(ask).await.map_err(calling("list sessions"))?;
+        page.show(app, "sessions", SessionView::from, |sessions| {
+            app.out.table(&table(sessions), "no sessions: `spindle trace stats` shows what is watched")
+        })
     }
 }
 

@@ -2,16 +2,15 @@
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use serde::Serialize;
 use spindle_client::Client;
 use spindle_client::v1::{ListSignalsRequest, RuleSet, Signal, SignalType};
 
-use super::filter::{FilterArgs, MORE, PageArgs};
+use super::filter::FilterArgs;
 use super::view::{SignalView, type_tone, type_word};
 use crate::app::App;
 use crate::error::{CtlError, calling};
 use crate::exit::Exit;
-use crate::show::some;
+use crate::page::PageArgs;
 use crate::show::table::{Cell, Table, Tone, short_id, short_ids};
 use crate::show::time::{relative, timestamp};
 
@@ -81,12 +80,6 @@ pub(crate) struct SignalsArgs {
     filter: FilterArgs,
 }
 
-#[derive(Serialize)]
-struct PageView<'a> {
-    signals: Vec<SignalView<'a>>,
-    next_page_token: Option<&'a str>,
-}
-
 impl SignalsArgs {
     pub(crate) async fn perform(self, app: &App, client: &Client) -> Result<Exit, CtlError> {
         let base = self.request();
@@ -95,19 +88,8 @@ impl SignalsArgs {
             let answer = client.signals().list_signals(request).await?.into_inner();
             Ok((answer.signals, answer.next_page_token))
         };
-        let (signals, next) = self.page.collect(ask).await.map_err(calling("list signals"))?;
-        if app.out.is_json() {
-            app.out.document(&PageView {
-                signals: signals.iter().map(SignalView::from).collect(),
-                next_page_token: some(&next),
-            })?;
-            return Ok(Exit::DONE);
-        }
-        app.out.table(&table(&signals), "no signals")?;
-        if !next.is_empty() {
-            app.out.note(MORE);
-        }
-        Ok(Exit::DONE)
+        let page = self.page.collect(ask).await.map_err(calling("list signals"))?;
+        page.show(app, "signals", SignalView::from, |signals| app.out.table(&table(signals), "no signals"))
     }
 
     fn request(&self) -> ListSignalsRequest {
