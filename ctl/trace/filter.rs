@@ -1,8 +1,8 @@
-//! Which sessions.
+//! Which sessions, and which signals.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use spindle_client::v1::SessionFilter;
+use spindle_client::v1::{SessionFilter, SignalType};
 
 use crate::parse;
 use crate::show::time::to_wire;
@@ -54,5 +54,40 @@ impl FilterArgs {
             profile: text(&self.profile),
             category: category.unwrap_or_default().to_owned(),
         }
+    }
+}
+
+/// Which signals; all that is given must fit.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SignalArgs {
+    /// Only friction, or only delight
+    #[arg(long = "type", value_enum, value_name = "TYPE")]
+    kind: Option<TypeChoice>,
+
+    /// Only this category, such as `exec_failure`
+    #[arg(long, value_name = "CATEGORY")]
+    pub(crate) category: Option<String>,
+
+    /// At least this severity, from 0 to 1
+    #[arg(long, value_name = "SEVERITY", default_value_t = 0.0, hide_default_value = true)]
+    pub(crate) min_severity: f64,
+}
+
+/// Friction or delight.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum TypeChoice {
+    Friction,
+    Delight,
+}
+
+impl SignalArgs {
+    /// The type, as the wire has it.
+    pub(crate) fn wire_type(&self) -> i32 {
+        match self.kind {
+            None => SignalType::Unspecified,
+            Some(TypeChoice::Friction) => SignalType::Friction,
+            Some(TypeChoice::Delight) => SignalType::Delight,
+        }
+        .into()
     }
 }

@@ -3,9 +3,9 @@
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use spindle_client::Client;
-use spindle_client::v1::{ListSignalsRequest, RuleSet, Signal, SignalType};
+use spindle_client::v1::{ListSignalsRequest, RuleSet, Signal};
 
-use super::filter::FilterArgs;
+use super::filter::{FilterArgs, SignalArgs};
 use super::view::{SignalView, type_tone, type_word};
 use crate::app::App;
 use crate::error::{CtlError, calling};
@@ -22,25 +22,6 @@ Examples:
   spindle --json trace signals --rules compat --all | jq '.signals | length'
   spindle trace show SIGNAL                # the records that a signal stands on";
 
-/// Friction or delight.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum TypeChoice {
-    Friction,
-    Delight,
-}
-
-impl TypeChoice {
-    /// As the wire has it.
-    pub(super) fn to_wire(choice: Option<Self>) -> i32 {
-        match choice {
-            None => SignalType::Unspecified,
-            Some(Self::Friction) => SignalType::Friction,
-            Some(Self::Delight) => SignalType::Delight,
-        }
-        .into()
-    }
-}
-
 /// Which rules.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum RulesChoice {
@@ -53,17 +34,8 @@ enum RulesChoice {
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct SignalsArgs {
-    /// Only friction, or only delight
-    #[arg(long = "type", value_enum, value_name = "TYPE")]
-    kind: Option<TypeChoice>,
-
-    /// Only this category, such as `exec_failure`
-    #[arg(long, value_name = "CATEGORY")]
-    category: Option<String>,
-
-    /// At least this severity, from 0 to 1
-    #[arg(long, value_name = "SEVERITY", default_value_t = 0.0, hide_default_value = true)]
-    min_severity: f64,
+    #[command(flatten)]
+    which: SignalArgs,
 
     /// Only of this session: its id, or the beginning of it
     #[arg(long, value_name = "SESSION")]
@@ -101,9 +73,9 @@ impl SignalsArgs {
                 RulesChoice::Compat => RuleSet::Compat,
             }
             .into(),
-            r#type: TypeChoice::to_wire(self.kind),
-            category: self.category.clone().unwrap_or_default(),
-            min_severity: self.min_severity,
+            r#type: self.which.wire_type(),
+            category: self.which.category.clone().unwrap_or_default(),
+            min_severity: self.which.min_severity,
             session: self.session.clone().unwrap_or_default(),
             filter: Some(self.filter.to_wire(None)),
         }

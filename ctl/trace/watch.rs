@@ -6,7 +6,7 @@ use spindle_client::v1::signal_change::Kind;
 use spindle_client::v1::{Event, SignalChange, WatchEventsRequest, WatchSignalsRequest};
 use spindle_client::{Client, EventWatch, SignalWatch};
 
-use super::signals::TypeChoice;
+use super::filter::SignalArgs;
 use super::view::{SignalView, type_tone, type_word};
 use crate::app::App;
 use crate::error::{CtlError, calling};
@@ -36,17 +36,8 @@ pub(crate) struct WatchArgs {
     #[arg(long, value_name = "NUMBER")]
     from: Option<u64>,
 
-    /// Only friction, or only delight
-    #[arg(long = "type", value_enum, value_name = "TYPE")]
-    kind: Option<TypeChoice>,
-
-    /// Only this category
-    #[arg(long, value_name = "CATEGORY")]
-    category: Option<String>,
-
-    /// At least this severity, from 0 to 1
-    #[arg(long, value_name = "SEVERITY", default_value_t = 0.0, hide_default_value = true)]
-    min_severity: f64,
+    #[command(flatten)]
+    which: SignalArgs,
 
     /// Signals only, no sessions
     #[arg(long)]
@@ -66,9 +57,9 @@ impl WatchArgs {
     pub(crate) async fn perform(self, app: &App, client: Client) -> Result<Exit, CtlError> {
         let request = WatchSignalsRequest {
             from: self.from,
-            r#type: TypeChoice::to_wire(self.kind),
-            category: self.category.unwrap_or_default(),
-            min_severity: self.min_severity,
+            r#type: self.which.wire_type(),
+            category: self.which.category.clone().unwrap_or_default(),
+            min_severity: self.which.min_severity,
         };
         let mut changes = SignalWatch::new(client.clone(), request, app.wait_patiently());
         let request = WatchEventsRequest { types: vec!["session.".to_owned()], ..Default::default() };

@@ -10,7 +10,7 @@ use spindle_client::v1::trace_service_server::TraceService;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use trace::SessionId;
-use trace::session::{Approval, ToolCall};
+use trace::session::{Approval, CallOutcome, ToolCall};
 
 use super::error::from_insight;
 use super::{verify, view, write};
@@ -162,12 +162,7 @@ impl TraceService for Traces {
         let request = request.into_inner();
         let outcome = match request.outcome.as_str() {
             "" => None,
-            word => Some(view::outcome_of(word).ok_or_else(|| {
-                invalid(
-                    "INVALID_SPEC",
-                    format!("{word:?} is no outcome: open, succeeded, failed, timed_out, rejected, broken, interrupted"),
-                )
-            })?),
+            word => Some(outcome(word)?),
         };
         let id = self.resolve(&request.session).await?;
         let page = self.insight.calls(&id, page(request.page_size, request.page_token)).await;
@@ -363,4 +358,11 @@ fn show_stats(stats: InsightStats) -> v1::TraceStats {
         last_scan_took: stats.last_scan_took.and_then(|took| took.try_into().ok()),
         last_change: stats.last_change,
     }
+}
+
+fn outcome(word: &str) -> Result<CallOutcome, Status> {
+    CallOutcome::ALL.into_iter().find(|outcome| outcome.word() == word).ok_or_else(|| {
+        let known = CallOutcome::ALL.map(CallOutcome::word).join(", ");
+        invalid("INVALID_SPEC", format!("{word:?} is no outcome: {known}"))
+    })
 }

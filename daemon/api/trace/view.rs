@@ -8,9 +8,7 @@ use jiff::Timestamp;
 use spindle_client::v1;
 use trace::Place;
 use trace::record::{ApprovalKind, TokenCounts};
-use trace::session::{
-    Approval, ArtifactRow, CallOutcome, CompactionRow, Counts, Format, Session, Turn, TurnEnd,
-};
+use trace::session::{Approval, ArtifactRow, CompactionRow, Counts, Format, Session, Turn, TurnEnd};
 
 use crate::api::view::time;
 
@@ -116,34 +114,6 @@ pub(super) fn turn(turn: &Turn) -> v1::TraceTurn {
     }
 }
 
-/// The word for how a call ended; [`outcome_of`] is its inverse.
-fn outcome(outcome: CallOutcome) -> &'static str {
-    match outcome {
-        CallOutcome::Open => "open",
-        CallOutcome::Succeeded => "succeeded",
-        CallOutcome::Failed => "failed",
-        CallOutcome::TimedOut => "timed_out",
-        CallOutcome::Rejected => "rejected",
-        CallOutcome::Broken => "broken",
-        CallOutcome::Interrupted => "interrupted",
-    }
-}
-
-const OUTCOMES: [CallOutcome; 7] = [
-    CallOutcome::Open,
-    CallOutcome::Succeeded,
-    CallOutcome::Failed,
-    CallOutcome::TimedOut,
-    CallOutcome::Rejected,
-    CallOutcome::Broken,
-    CallOutcome::Interrupted,
-];
-
-/// How a call ended, from the word for it.
-pub(super) fn outcome_of(word: &str) -> Option<CallOutcome> {
-    OUTCOMES.into_iter().find(|one| outcome(*one) == word)
-}
-
 pub(super) fn call(call: &trace::session::ToolCall, decision: Option<&str>) -> v1::TraceCall {
     v1::TraceCall {
         ordinal: call.ordinal,
@@ -157,7 +127,7 @@ pub(super) fn call(call: &trace::session::ToolCall, decision: Option<&str>) -> v
         seq_end: call.closed.map(|stamp| stamp.seq),
         started_at: when(call.opened.time),
         ended_at: when(call.closed.and_then(|stamp| stamp.time)),
-        outcome: outcome(call.outcome).to_owned(),
+        outcome: call.outcome.word().to_owned(),
         exit_code: call.exit_code,
         duration_ms: call.duration_ms,
         message: text(call.message.as_ref()),

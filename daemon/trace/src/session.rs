@@ -90,6 +90,36 @@ pub struct Session {
     pub closed: bool,
 }
 
+impl Session {
+    /// A session of which nothing is read yet.
+    pub fn new(id: SessionId, format: Format) -> Self {
+        Self {
+            id,
+            format,
+            source: "unknown".into(),
+            parent: None,
+            depth: None,
+            children: Vec::new(),
+            model: None,
+            model_provider: None,
+            approval_policy: None,
+            sandbox_policy: None,
+            started_at: None,
+            ended_at: None,
+            cwd: None,
+            repo_root: None,
+            git_url: None,
+            git_commit: None,
+            git_branch: None,
+            cli_version: None,
+            originator: None,
+            counts: Counts::default(),
+            tokens: TokenCounts::default(),
+            closed: false,
+        }
+    }
+}
+
 /// What there was how often.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -243,6 +273,32 @@ pub enum CallOutcome {
     Broken,
     /// The user interrupted the turn while it ran: not a failure.
     Interrupted,
+}
+
+impl CallOutcome {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Open,
+        Self::Succeeded,
+        Self::Failed,
+        Self::TimedOut,
+        Self::Rejected,
+        Self::Broken,
+        Self::Interrupted,
+    ];
+
+    /// The word for it, as it is written wherever it leaves the program.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Rejected => "rejected",
+            Self::Broken => "broken",
+            Self::Interrupted => "interrupted",
+        }
+    }
 }
 
 /// A request for approval and its answer.

@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use trace::record::{ApprovalKind, ChangeKind, Decision, PlanStep};
-use trace::session::{
-    Approval, CallOutcome, CompactionRow, Counts, Format, Session, Stamp, ToolCall, Turn, TurnEnd,
-};
+use trace::session::{Approval, CallOutcome, CompactionRow, Format, Session, Stamp, ToolCall, Turn, TurnEnd};
 use trace::{Fact, Place, What};
 
 use crate::rules::{Change, Output, RuleSetV1};
@@ -341,28 +339,5 @@ impl Story {
 }
 
 pub(crate) fn session() -> Session {
-    Session {
-        id: "story".parse().unwrap(),
-        format: Format::Spine,
-        source: "cli".into(),
-        parent: None,
-        depth: None,
-        children: Vec::new(),
-        model: None,
-        model_provider: None,
-        approval_policy: None,
-        sandbox_policy: None,
-        started_at: None,
-        ended_at: None,
-        cwd: None,
-        repo_root: None,
-        git_url: None,
-        git_commit: None,
-        git_branch: None,
-        cli_version: None,
-        originator: None,
-        counts: Counts::default(),
-        tokens: trace::record::TokenCounts::default(),
-        closed: false,
-    }
+    Session { source: "cli".into(), ..Session::new("story".parse().unwrap(), Format::Spine) }
 }

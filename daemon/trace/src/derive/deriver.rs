@@ -11,8 +11,8 @@ use super::session::Told;
 use super::tokens::Usage;
 use super::turns::Turns;
 use super::{Derive, Sink};
-use crate::record::{Event, Item, Op, TokenCounts};
-use crate::session::{Counts, Format, Row, Session, Stamp};
+use crate::record::{Event, Item, Op};
+use crate::session::{Format, Row, Session, Stamp};
 use crate::{Body, Fact, Record, SessionId, What};
 
 /// Derives the rows and facts of one session from its records.
@@ -54,30 +54,7 @@ impl Deriver {
     /// A session of which nothing is read yet.
     pub fn new(id: SessionId, format: Format) -> Self {
         Self {
-            session: Session {
-                id,
-                format,
-                source: "unknown".into(),
-                parent: None,
-                depth: None,
-                children: Vec::new(),
-                model: None,
-                model_provider: None,
-                approval_policy: None,
-                sandbox_policy: None,
-                started_at: None,
-                ended_at: None,
-                cwd: None,
-                repo_root: None,
-                git_url: None,
-                git_commit: None,
-                git_branch: None,
-                cli_version: None,
-                originator: None,
-                counts: Counts::default(),
-                tokens: TokenCounts::default(),
-                closed: false,
-            },
+            session: Session::new(id, format),
             told: Told::default(),
             epoch: Epoch::default(),
             turns: Turns::default(),

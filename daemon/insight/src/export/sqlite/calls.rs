@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use trace::record::ChangeKind;
-use trace::session::{CallOutcome, ToolCall};
+use trace::session::ToolCall;
 
 use crate::export::output::{Files, Output};
 use crate::export::sqlite::statements::row;
@@ -117,7 +117,7 @@ impl Writer<'_> {
             call.turn_id,
             cwd,
             call.source,
-            outcome(call.outcome),
+            call.outcome.word(),
             message,
             int(call.opened.seq),
             call.closed.map(|stamp| int(stamp.seq)),
@@ -139,17 +139,5 @@ impl Writer<'_> {
             self.statements.insert("tool_call_changes", row![key, number, path, kind])?;
         }
         Ok(())
-    }
-}
-
-fn outcome(outcome: CallOutcome) -> &'static str {
-    match outcome {
-        CallOutcome::Open => "open",
-        CallOutcome::Succeeded => "succeeded",
-        CallOutcome::Failed => "failed",
-        CallOutcome::TimedOut => "timed_out",
-        CallOutcome::Rejected => "rejected",
-        CallOutcome::Broken => "broken",
-        CallOutcome::Interrupted => "interrupted",
     }
 }
