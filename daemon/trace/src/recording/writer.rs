@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{ORIGINATOR, RecordingError, problem};
 use crate::SessionId;
-use crate::spine::{SCHEMA_VERSION, Segment, segment_name, segments};
+use crate::spine::{SCHEMA_VERSION, Segment, SegmentName, segments};
 
 /// A segment is closed when it holds so many bytes.
 const BYTES: u64 = 5 * 1024 * 1024;
@@ -97,14 +97,14 @@ impl Writer {
         let mut writer = Self { directory, thread, seq: 0, index: 0, open: None };
         let Some(last) = found.last() else { return Ok((writer, None)) };
         writer.index =
-            last.index.checked_add(1).ok_or_else(|| RecordingError::Full(writer.directory.clone()))?;
+            last.index().checked_add(1).ok_or_else(|| RecordingError::Full(writer.directory.clone()))?;
         let made = writer.take_up(&found)?;
         Ok((writer, made))
     }
 
     /// Looks through what was written earlier, from its end.
     fn take_up(&mut self, found: &[Segment]) -> Result<Option<Made>, RecordingError> {
-        let first = found.first().filter(|segment| segment.index == 0);
+        let first = found.first().filter(|segment| segment.index() == 0);
         if !first.map(|segment| is_ours(&segment.path, &self.thread)).transpose()?.unwrap_or_default() {
             return Err(RecordingError::Foreign(self.directory.clone()));
         }
@@ -138,7 +138,7 @@ impl Writer {
         let meta = Meta {
             schema_version: SCHEMA_VERSION,
             thread_id: self.thread.as_str(),
-            segment_index: segment.index,
+            segment_index: segment.index(),
             min_seq: first.seq,
             max_seq: last.seq,
             record_count: parsed.len() as u64,
@@ -204,7 +204,7 @@ impl Writer {
     /// be told who wrote it.
     fn begin(&self, time: &str, seq: u64, first: Option<&str>) -> Result<Open, RecordingError> {
         fs::create_dir_all(&self.directory).map_err(problem(&self.directory))?;
-        let path = self.directory.join(segment_name(self.index));
+        let path = self.directory.join(SegmentName::of(self.index).to_string());
         if self.index == 0 {
             let whole = self.directory.join(".segment-000.jsonl.new");
             fs::write(&whole, first.unwrap_or_default()).map_err(problem(&whole))?;
@@ -259,7 +259,7 @@ impl Writer {
             created_at: &open.created,
             closed_at: &open.closed,
         };
-        write_meta(&Segment { index, path: open.path }.meta_path(), &meta)
+        write_meta(&Segment { name: SegmentName::of(index), path: open.path }.meta_path(), &meta)
     }
 }
 

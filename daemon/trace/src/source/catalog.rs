@@ -9,9 +9,10 @@ use std::time::Duration;
 use super::origin::{self, Origin};
 use super::stat::{DirectoryStamp, Fence, FileIdentity, FileStat, Refused};
 use super::walk::{self, Scan, Tally, Walker};
-use super::{SessionSource, SourceFile, name};
+use super::{SessionSource, SourceFile};
 use crate::SessionId;
 use crate::session::Format;
+use crate::spine::SegmentName;
 
 /// Changes of a directory that are nearer together than this may be one to its filesystem's clock.
 const CLOCK_MARGIN: Duration = Duration::from_secs(2);
@@ -72,8 +73,7 @@ pub(super) struct Spine {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Segment {
-    pub(super) index: u32,
-    pub(super) digits: u8,
+    pub(super) name: SegmentName,
     pub(super) stat: FileStat,
 }
 
@@ -241,7 +241,7 @@ impl Catalog {
         {
             return Some(origin);
         }
-        let path = self.spine_directory(id, spine).join(name::segment_name(first.index, first.digits));
+        let path = self.spine_directory(id, spine).join(first.name.to_string());
         let origin = origin::of_first_line(&path)?;
         if let Some(known) = self.sessions().get_mut(id).and_then(|entry| entry.spine.as_mut()) {
             known.origin = Some((first.stat.identity, origin));
@@ -256,11 +256,7 @@ impl Catalog {
     fn spine_source(&self, id: &SessionId, spine: &Spine, recorded: bool) -> SessionSource {
         let directory = self.spine_directory(id, spine);
         let file = |segment: &Segment| {
-            source_file(
-                segment.index,
-                directory.join(name::segment_name(segment.index, segment.digits)),
-                segment.stat,
-            )
+            source_file(segment.name.index, directory.join(segment.name.to_string()), segment.stat)
         };
         SessionSource {
             id: id.clone(),
@@ -363,14 +359,14 @@ impl Catalog {
 
     /// Hears of a segment, in the same way.
     pub(crate) fn hear_of_segment(&self, id: &SessionId, home: usize, name: &str) {
-        let Some((index, digits)) = name::segment(name) else { return };
+        let Some(name) = SegmentName::parse(name) else { return };
         let mut sessions = self.sessions();
         let entry = sessions.entry(id.clone()).or_default();
         let spine = entry.spine.get_or_insert_with(|| Spine::new(home, None, Vec::new(), 0));
         if spine.home == home
-            && let Err(place) = spine.segments.binary_search_by_key(&index, |segment| segment.index)
+            && let Err(place) = spine.segments.binary_search_by_key(&name.index, |segment| segment.name.index)
         {
-            spine.segments.insert(place, Segment { index, digits, stat: FileStat::UNSEEN });
+            spine.segments.insert(place, Segment { name, stat: FileStat::UNSEEN });
             spine.stamp = None;
         }
     }

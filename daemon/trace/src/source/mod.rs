@@ -26,7 +26,7 @@ use std::time::SystemTime;
 
 pub use catalog::Catalog;
 pub(crate) use catalog::Store;
-pub(crate) use name::{part_of_date, rollout as thread_of_rollout, segment as segment_number};
+pub(crate) use name::{part_of_date, rollout as thread_of_rollout};
 pub use stat::FileIdentity;
 pub(crate) use stat::{Fence, FileStat, Refused, open as open_file};
 pub use walk::Scan;

@@ -1,24 +1,11 @@
-//! What a name says: segments of a spine, rollouts, and the directories of days.
+//! What a name says: rollouts, what lies beside segments, and the directories of days.
 
 use crate::SessionId;
-
-/// The number of a segment and how many digits its name gives it, from `segment-NNN.jsonl`.
-///
-/// Codex pads to three digits and more when it must; other tools pad less, so the number counts, not the text.
-pub(crate) fn segment(name: &str) -> Option<(u32, u8)> {
-    let digits = name.strip_prefix("segment-")?.strip_suffix(".jsonl")?;
-    number(digits).map(|index| (index, u8::try_from(digits.len()).unwrap_or(u8::MAX)))
-}
-
-/// The name of a segment.
-pub(crate) fn segment_name(index: u32, digits: u8) -> String {
-    format!("segment-{index:0width$}.jsonl", width = usize::from(digits))
-}
+use crate::spine::SegmentName;
 
 /// Whether the name is one that belongs to a spine without being a segment: a meta file or the artifacts.
 pub(crate) fn beside_segments(name: &str) -> bool {
-    let meta = || name.strip_prefix("segment-")?.strip_suffix(".meta.json").and_then(number);
-    name == "artifacts" || meta().is_some()
+    name == "artifacts" || SegmentName::is_meta(name)
 }
 
 /// The thread of a rollout, from `rollout-YYYY-MM-DDTHH-MM-SS-<thread id>.jsonl`.
@@ -51,11 +38,6 @@ fn fits(text: &str, shape: &str) -> bool {
         })
 }
 
-fn number(digits: &str) -> Option<u32> {
-    let plain = !digits.is_empty() && digits.len() <= 9 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    plain.then(|| digits.parse().ok()).flatten()
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -63,21 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn segments_are_known_by_number_and_their_names_come_back() {
-        for (name, index) in [("segment-000.jsonl", 0), ("segment-1000.jsonl", 1000), ("segment-7.jsonl", 7)]
-        {
-            let (found, digits) = segment(name).unwrap();
-            assert_eq!((found, segment_name(found, digits).as_str()), (index, name));
-        }
-    }
-
-    #[test]
-    fn other_names_are_no_segments() {
-        for name in ["segment-.jsonl", "segment-00a.jsonl", "segment-+01.jsonl", "segment-000.jsonl.bak", "x"]
-        {
-            assert_eq!(segment(name), None, "{name}");
-        }
-        assert_eq!(segment("segment-9999999999.jsonl"), None);
+    fn a_spine_is_more_than_its_segments() {
         assert!(beside_segments("segment-003.meta.json") && beside_segments("artifacts"));
         assert!(!beside_segments("notes.txt"));
     }

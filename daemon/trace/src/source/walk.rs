@@ -12,6 +12,7 @@ use super::catalog::{Catalog, Rollout, Segment, Spine, Store, Taken};
 use super::stat::{DirectoryStamp, Fence, Refused};
 use super::{Finding, Trouble, name};
 use crate::SessionId;
+use crate::spine::SegmentName;
 
 /// How many findings a scan keeps; more are counted.
 const FINDINGS_LIMIT: usize = 256;
@@ -389,7 +390,7 @@ pub(super) fn list_spine(
     let stamp = DirectoryStamp::of(&metadata);
     let (stamp, names, foreign) = match known {
         Some(known) if known.stamp == Some(stamp) => {
-            let names = known.segments.iter().map(|segment| (segment.index, segment.digits)).collect();
+            let names = known.segments.iter().map(|segment| segment.name).collect();
             (Some(stamp), names, known.foreign)
         }
         _ => {
@@ -400,12 +401,12 @@ pub(super) fn list_spine(
     };
     tally.scan.foreign += u64::from(foreign);
     let mut segments = Vec::with_capacity(names.len());
-    for (index, digits) in names {
+    for name in names {
         tally.scan.stats += 1;
-        let path = directory.join(name::segment_name(index, digits));
-        let before = || known?.segments.iter().find(|segment| segment.index == index);
+        let path = directory.join(name.to_string());
+        let before = || known?.segments.iter().find(|segment| segment.name.index == name.index);
         match fence.file(&path) {
-            Ok(stat) => segments.push(Segment { index, digits, stat }),
+            Ok(stat) => segments.push(Segment { name, stat }),
             Err(why) => {
                 if tally.refuse(&path, why) {
                     segments.extend(before());
@@ -421,20 +422,20 @@ pub(super) fn list_spine(
 }
 
 /// The segments that a directory names, in order, and how many names are foreign.
-fn segment_names(directory: &Path) -> io::Result<(Vec<(u32, u8)>, u32)> {
+fn segment_names(directory: &Path) -> io::Result<(Vec<SegmentName>, u32)> {
     let (mut names, mut foreign) = (Vec::new(), 0_u32);
     for entry in fs::read_dir(directory)? {
         let name = entry?.file_name();
-        match name.to_str().map(|name| (name::segment(name), name)) {
+        match name.to_str().map(|name| (SegmentName::parse(name), name)) {
             Some((Some(segment), _)) => names.push(segment),
             Some((None, name)) if name::beside_segments(name) => {}
             _ => foreign = foreign.saturating_add(1),
         }
     }
     // Of two names with one number, the one that Codex would write counts.
-    names.sort_by_key(|&(index, digits)| (index, digits < 3, digits));
+    names.sort_by_key(|name: &SegmentName| name.order());
     names.dedup_by(|later, earlier| {
-        let same = later.0 == earlier.0;
+        let same = later.index == earlier.index;
         foreign = foreign.saturating_add(u32::from(same));
         same
     });

@@ -2,12 +2,14 @@
 
 mod artifact;
 pub mod meta;
+mod name;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub use artifact::{ArtifactError, open_artifact};
 pub use meta::SegmentMeta;
+pub use name::SegmentName;
 
 /// The format's name and version, as every record of a spine says it.
 pub const SCHEMA_VERSION: &str = "codex_trace_spine_v1";
@@ -15,8 +17,8 @@ pub const SCHEMA_VERSION: &str = "codex_trace_spine_v1";
 /// A segment of a spine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// Its number, from its name.
-    pub index: u32,
+    /// What its file is called.
+    pub name: SegmentName,
     /// Its file.
     pub path: PathBuf,
 }
@@ -24,40 +26,34 @@ pub struct Segment {
 impl Segment {
     /// The segment that a file name names.
     pub fn of(path: &Path) -> Option<Self> {
-        let index = segment_index(path.file_name()?.to_str()?)?;
-        Some(Self { index, path: path.to_owned() })
+        let name = SegmentName::parse(path.file_name()?.to_str()?)?;
+        Some(Self { name, path: path.to_owned() })
+    }
+
+    /// Its number.
+    pub fn index(&self) -> u32 {
+        self.name.index
     }
 
     /// Where its meta file is, once it is closed.
     pub fn meta_path(&self) -> PathBuf {
-        self.path.with_file_name(format!("segment-{:03}.meta.json", self.index))
+        self.path.with_file_name(self.name.meta())
     }
 }
 
-/// The number in `segment-NNN.jsonl`: at least three digits, and more only where they are needed.
-pub fn segment_index(name: &str) -> Option<u32> {
-    let digits = name.strip_prefix("segment-")?.strip_suffix(".jsonl")?;
-    let index = digits.parse().ok()?;
-    (segment_name(index) == name).then_some(index)
-}
-
-/// The file name of a segment.
-pub fn segment_name(index: u32) -> String {
-    format!("segment-{index:03}.jsonl")
-}
-
-/// The segments of a thread's directory, in the order of their numbers. Links that lead out of the directory,
-/// and what is no file, are not among them.
+/// The segments of a thread's directory, in the order of their numbers, each number once. Links that lead out of the
+/// directory, and what is no file, are not among them.
 pub fn segments(directory: &Path) -> io::Result<Vec<Segment>> {
     let mut segments = Vec::new();
     for entry in directory.read_dir()? {
         let entry = entry?;
-        let Some(index) = entry.file_name().to_str().and_then(segment_index) else { continue };
+        let Some(name) = entry.file_name().to_str().and_then(SegmentName::parse) else { continue };
         if is_file_within(directory, &entry)? {
-            segments.push(Segment { index, path: entry.path() });
+            segments.push(Segment { name, path: entry.path() });
         }
     }
-    segments.sort_unstable_by_key(|segment| segment.index);
+    segments.sort_unstable_by_key(|segment| segment.name.order());
+    segments.dedup_by_key(|segment| segment.index());
     Ok(segments)
 }
 
@@ -80,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn segments_are_ordered_by_number_also_past_999() {
+    fn segments_are_ordered_by_number_however_it_is_padded() {
         let directory = tempfile::tempdir().unwrap();
         for name in [
             "segment-1000.jsonl",
@@ -88,30 +84,13 @@ mod tests {
             "segment-000.jsonl",
             "segment-10000.jsonl",
             "segment-002.jsonl",
+            "segment-3.jsonl",
+            "segment-2.jsonl",
         ] {
             std::fs::write(directory.path().join(name), "").unwrap();
         }
-        let indexes: Vec<u32> =
-            segments(directory.path()).unwrap().iter().map(|segment| segment.index).collect();
-        assert_eq!(indexes, [0, 2, 999, 1000, 10000]);
-    }
-
-    #[test]
-    fn what_is_named_otherwise_is_no_segment() {
-        for name in [
-            "segment-1.jsonl",
-            "segment-0001.jsonl",
-            "segment-001.meta.json",
-            "segment-001.jsonl.tmp",
-            "segment-.jsonl",
-            "segment-+01.jsonl",
-            "segment--01.jsonl",
-            "segment-99999999999.jsonl",
-            "Segment-001.jsonl",
-            "",
-        ] {
-            assert_eq!(segment_index(name), None, "{name}");
-        }
+        let indexes: Vec<u32> = segments(directory.path()).unwrap().iter().map(Segment::index).collect();
+        assert_eq!(indexes, [0, 2, 3, 999, 1000, 10000]);
     }
 
     #[cfg(unix)]
@@ -127,8 +106,7 @@ mod tests {
         link(Path::new("kept"), "segment-001.jsonl");
         link(Path::new("nowhere"), "segment-002.jsonl");
         std::fs::create_dir(directory.path().join("segment-003.jsonl")).unwrap();
-        let indexes: Vec<u32> =
-            segments(directory.path()).unwrap().iter().map(|segment| segment.index).collect();
+        let indexes: Vec<u32> = segments(directory.path()).unwrap().iter().map(Segment::index).collect();
         assert_eq!(indexes, [1]);
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::SessionId;
 use crate::source::{self, Catalog, Store};
+use crate::spine::SegmentName;
 
 /// A directory below which sessions lie.
 #[derive(Clone, Debug)]
@@ -47,7 +48,7 @@ pub(super) fn spot<'a>(roots: &'a [Root], path: &'a Path) -> (Spot<'a>, Option<&
         let spot = match (root.store, depth) {
             (_, 0) => Spot::Root,
             (Store::Spines, 1) if name.parse::<SessionId>().is_ok() => Spot::Directory,
-            (Store::Spines, 2) if source::segment_number(name).is_some() => {
+            (Store::Spines, 2) if SegmentName::parse(name).is_some() => {
                 let thread = parts.next().and_then(|part| part.as_os_str().to_str()?.parse().ok());
                 thread.map_or(Spot::Foreign, |id| Spot::Segment(id, name))
             }

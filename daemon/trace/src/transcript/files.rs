@@ -98,7 +98,7 @@ impl SessionFiles {
 fn segments(directory: &Path) -> Result<Vec<(u32, PathBuf)>, FilesError> {
     let failed = |source| FilesError::Read { path: directory.to_owned(), source };
     let segments = spine::segments(directory).map_err(failed)?;
-    Ok(segments.into_iter().map(|segment| (segment.index, segment.path)).collect())
+    Ok(segments.into_iter().map(|segment| (segment.index(), segment.path)).collect())
 }
 
 /// The newest rollout of a thread, in directories by year, month and day.

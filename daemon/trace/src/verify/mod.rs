@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use report::{Code, Finding, Level};
 
-use crate::spine::{self, Segment};
+use crate::spine::{self, Segment, SegmentName};
 use report::Report;
 
 /// Verifies a session's directory, a bundle, one segment of a spine, or a rollout. What cannot be read is a finding, too.
@@ -31,7 +31,7 @@ pub fn verify(path: &Path) -> Vec<Finding> {
     } else if let Some(segment) = Segment::of(path) {
         segment::verify_one(&segment, &mut report);
     } else if begins_like_a_spine(path) {
-        segment::verify_one(&Segment { index: 0, path: path.to_owned() }, &mut report);
+        segment::verify_one(&Segment { name: SegmentName::of(0), path: path.to_owned() }, &mut report);
     } else {
         rollout::verify(path, &mut report);
     }

@@ -11,7 +11,9 @@ use super::{Hashing, grammar};
 use crate::decode::{self, Envelope};
 use crate::lines::{LineReader, Piece, Position, Splitter};
 use crate::record::{Artifact, Body};
-use crate::spine::{ArtifactError, SCHEMA_VERSION, Segment, SegmentMeta, open_artifact, segments};
+use crate::spine::{
+    ArtifactError, SCHEMA_VERSION, Segment, SegmentMeta, SegmentName, open_artifact, segments,
+};
 use crate::{Place, Record};
 
 /// How many kinds and artifacts are told apart.
@@ -44,11 +46,15 @@ fn verify_segments(directory: &Path, mut session: Session, report: &mut Report) 
     };
     let mut expected = 0;
     for (at, segment) in segments.iter().enumerate() {
-        if segment.index > expected {
-            let message = format!("segments {expected} to {} are missing", segment.index - 1);
+        if segment.index() > expected {
+            let message = format!("segments {expected} to {} are missing", segment.index() - 1);
             report.add(Code::MissingSegment, &segment.path, At::File, message);
         }
-        expected = segment.index.saturating_add(1);
+        expected = segment.index().saturating_add(1);
+        if !segment.name.is_proper() {
+            let message = format!("Codex would name it {}", SegmentName::of(segment.index()));
+            report.add(Code::WrongName, &segment.path, At::File, message);
+        }
         let is_last = at + 1 == segments.len();
         session.segment(segment, is_last, report);
     }
@@ -104,7 +110,7 @@ impl Session {
         report: &mut Report,
     ) -> io::Result<(String, u64)> {
         let file = Hashing::new(File::open(&segment.path)?);
-        let mut reader = LineReader::new(file, Splitter::new(segment.index, Position::default()))?;
+        let mut reader = LineReader::new(file, Splitter::new(segment.index(), Position::default()))?;
         reader.read_to_end(|piece| self.piece(segment, piece, counts, report))?;
         let (file, splitter) = reader.into_parts();
         if splitter.has_partial_line() {
@@ -285,7 +291,7 @@ impl Session {
         };
         compare("record_count", meta.record_count, &[Some(counts.lines)]);
         compare("bytes", meta.bytes, &[Some(bytes)]);
-        compare("segment_index", meta.segment_index, &[Some(u64::from(segment.index))]);
+        compare("segment_index", meta.segment_index, &[Some(u64::from(segment.index()))]);
         // The writer notes the first and the last number that it wrote, which in local disorder are not the
         // lowest and the highest.
         compare("min_seq", meta.min_seq, &[counts.first, counts.lowest]);

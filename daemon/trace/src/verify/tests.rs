@@ -177,6 +177,13 @@ fn the_envelope_must_be_whole_and_of_this_thread_and_version() {
 }
 
 #[test]
+fn a_segment_that_is_padded_otherwise_is_read_and_told() {
+    let spine = Spine::new();
+    spine.file("segment-0.jsonl", warning(1));
+    assert_eq!(spine.findings(), [(Code::WrongName, None)]);
+}
+
+#[test]
 fn a_directory_named_after_another_thread_is_told() {
     let spine = Spine::new();
     spine.file("segment-000.jsonl", warning(1).replace(THREAD, "another"));

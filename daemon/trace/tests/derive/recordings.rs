@@ -264,7 +264,8 @@ fn a_recording_tells_the_same_turns_calls_and_approvals_as_its_rollout() {
         assert_eq!((recorded.skipped, recorded.records), (0, recorded.last_seq), "{name}");
         let (session, rows) = batch_of(Format::Rollout, &[(0, &rollout)]);
         let segments = home.segments();
-        let files: Vec<_> = segments.iter().map(|segment| (segment.index, segment.path.as_path())).collect();
+        let files: Vec<_> =
+            segments.iter().map(|segment| (segment.index(), segment.path.as_path())).collect();
         let (session_again, rows_again) = batch_of(Format::Spine, &files);
         let (turns, calls, approvals, counts, tokens) = essence(&session, &rows);
         let again = essence(&session_again, &rows_again);
@@ -425,7 +426,7 @@ proptest! {
             if let Some(last) = home.segments().last().filter(|last| !last.meta_path().exists()) {
                 let len = fs::metadata(&last.path).unwrap().len();
                 let first = fs::read(&last.path).unwrap().iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1) as u64;
-                let kept = len.saturating_sub(torn as u64).max(if last.index == 0 { first } else { 0 });
+                let kept = len.saturating_sub(torn as u64).max(if last.index() == 0 { first } else { 0 });
                 fs::OpenOptions::new().write(true).open(&last.path).unwrap().set_len(kept).unwrap();
             }
         }
