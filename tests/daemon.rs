@@ -398,6 +398,24 @@ async fn who_follows_sees_everything_though_the_daemon_is_replaced_in_between() 
     assert_eq!(events.await.unwrap(), expected);
 }
 
+#[tokio::test]
+async fn who_stops_following_a_run_that_is_silent_costs_the_others_nothing() {
+    let nest = Nest::new().await;
+    let client = nest.client().await;
+    client.daemon().pause(PauseRequest {}).await.unwrap();
+    let run = nest.run(nest.sh("true")).await.id;
+    // More than the daemon has threads.
+    for _ in 0..16 {
+        let request = ReadLogRequest { run: run.clone(), follow: true, ..ReadLogRequest::default() };
+        drop(nest.client().await.runs().read_log(request).await.unwrap());
+    }
+    for _ in 0..16 {
+        nest.client().await.info().await.unwrap();
+    }
+    client.daemon().resume(ResumeRequest {}).await.unwrap();
+    assert_eq!(client.wait_run(&run, &mut Nest::patience()).await.unwrap().exit_code, Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_reader_of_a_log_costs_the_others_nothing() {
     let nest = Nest::new().await;

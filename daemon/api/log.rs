@@ -73,7 +73,9 @@ impl Tail {
                 if !goes_on || detail.run.state.is_ended() {
                     return Ok(());
                 }
-                self.something_new().await?;
+                if !self.something_new().await? {
+                    return Ok(());
+                }
             }
             for part in parts {
                 self.shown.insert(part.place);
@@ -121,15 +123,15 @@ impl Tail {
         parts.into_iter().filter(|part| part.place > newest).collect()
     }
 
-    /// Waits until something happens to the run.
-    async fn something_new(&mut self) -> Result<(), Status> {
+    /// Waits until something happens to the run; false when the client has gone.
+    async fn something_new(&mut self) -> Result<bool, Status> {
         loop {
             let page = tokio::select! {
                 page = self.events.next() => page.map_err(from_watch)?,
-                () = self.sender.closed() => return Ok(()),
+                () = self.sender.closed() => return Ok(false),
             };
-            if page.iter().any(|event| event.run == Some(self.run)) || self.sender.is_closed() {
-                return Ok(());
+            if page.iter().any(|event| event.run == Some(self.run)) {
+                return Ok(true);
             }
         }
     }
