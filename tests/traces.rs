@@ -149,6 +149,11 @@ async fn what_codex_wrote_before_is_read_listed_and_shown_with_its_records() {
     assert!(shown.status.success(), "{shown:?}");
     assert!(text.contains(id) && text.contains(evident["call_id"].as_str().unwrap()), "{text}");
 
+    let compat = object(&nest.spindle(["--json", "trace", "signals", "--rules", "compat"]));
+    let id = compat["signals"][0]["id"].as_str().unwrap();
+    assert_eq!(object(&nest.spindle(["--json", "trace", "show", id]))["signal"]["id"], id);
+    assert_eq!(nest.spindle(["trace", "show", "sig_nothing"]).status.code(), Some(4));
+
     let report = object(&nest.spindle(["--json", "trace", "report"]));
     assert_eq!(report["sessions_total"], made.sessions, "{report}");
 }

@@ -19,6 +19,7 @@ pub mod dataset;
 pub mod distill;
 pub mod export;
 pub mod external;
+mod find;
 mod handle;
 mod ingest;
 mod log;

@@ -38,7 +38,7 @@ pub(crate) struct Query<'a> {
     pub(crate) reader: &'a Reader,
 }
 
-type Result<T> = std::result::Result<T, InsightError>;
+pub(crate) type Result<T> = std::result::Result<T, InsightError>;
 
 impl PageRequest {
     pub(crate) fn limit(&self) -> usize {
@@ -52,7 +52,7 @@ impl PageRequest {
 
 impl Query<'_> {
     /// Sessions in the order of the index: all, or those from a place on, or those after it.
-    fn in_order(
+    pub(crate) fn in_order(
         &self,
         from: Bound<(u64, String)>,
     ) -> impl Iterator<Item = std::result::Result<((u64, String), SessionMessage), StoreError>> + use<> {
@@ -89,29 +89,7 @@ impl Query<'_> {
         Ok(Page { items, next })
     }
 
-    /// The id that a text stands for.
-    pub(crate) fn resolve(&self, text: &str) -> Result<SessionId> {
-        let missing = || InsightError::NoSession(text.chars().take(160).collect());
-        let exact: SessionId = text.parse().map_err(|_| missing())?;
-        if self.reader.get::<Sessions>(&text.to_owned())?.is_some() {
-            return Ok(exact);
-        }
-        let mut candidates = Vec::new();
-        for key in self.reader.keys::<Sessions>(text.to_owned().., Order::Ascending) {
-            let key = key?;
-            if !key.starts_with(text) || candidates.len() == 5 {
-                break;
-            }
-            candidates.extend(key.parse::<SessionId>().ok());
-        }
-        match candidates.len() {
-            0 => Err(missing()),
-            1 => Ok(candidates.remove(0)),
-            _ => Err(InsightError::Ambiguous { prefix: text.to_owned(), candidates }),
-        }
-    }
-
-    fn known(&self, id: &SessionId) -> Result<(SessionMessage, CursorRow)> {
+    pub(crate) fn known(&self, id: &SessionId) -> Result<(SessionMessage, CursorRow)> {
         let missing = || InsightError::NoSession(id.to_string());
         let key = id.as_str().to_owned();
         let row = self.reader.get::<Sessions>(&key)?.ok_or_else(missing)?;
@@ -221,31 +199,6 @@ impl Query<'_> {
             }
         }
         Ok(Page { items, next: String::new() })
-    }
-
-    pub(crate) fn signal(&self, text: &str) -> Result<Signal> {
-        let missing = || InsightError::NoSignal(text.chars().take(80).collect());
-        if !text.starts_with("sig_") || text.len() < 6 {
-            return Err(missing());
-        }
-        let mut found: Option<Signal> = None;
-        for row in self.in_order(Bound::Unbounded) {
-            let ((_, id), row) = row?;
-            if row.friction.is_empty() && row.delight.is_empty() {
-                continue;
-            }
-            let Ok(session) = id.parse::<SessionId>() else { continue };
-            for numbered in page::rows::<Numbered>(self.reader, &session, Kind::Signals, 0) {
-                let signal = numbered?.signal;
-                if signal.id.0 == text {
-                    return Ok(signal);
-                }
-                if signal.id.0.starts_with(text) && found.replace(signal).is_some() {
-                    return Err(missing());
-                }
-            }
-        }
-        found.ok_or_else(missing)
     }
 
     pub(crate) fn evidence(&self, text: &str, limit: usize) -> Result<Evidence> {

@@ -390,13 +390,13 @@ pub enum InsightError {
     /// There is no such session.
     #[error("there is no session {0:?}")]
     NoSession(String),
-    /// The beginning fits several sessions.
-    #[error("{prefix:?} fits more than one session: {}", candidates.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    /// The beginning of an id fits several.
+    #[error("{prefix:?} fits more than one: {}", candidates.join(", "))]
     Ambiguous {
         /// What was typed.
         prefix: String,
         /// The first few that it fits.
-        candidates: Vec<SessionId>,
+        candidates: Vec<String>,
     },
     /// There is no such signal.
     #[error("there is no signal {0:?}")]
