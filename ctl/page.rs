@@ -16,7 +16,8 @@ const LARGEST: u32 = 500;
 #[derive(Debug, Clone, Args)]
 pub(crate) struct PageArgs {
     /// At most so many
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, visible_alias = "page-size", value_name = "N", default_value_t = 50)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
 
     /// All of them, however many

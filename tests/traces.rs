@@ -140,6 +140,12 @@ async fn what_codex_wrote_before_is_read_listed_and_shown_with_its_records() {
     let sessions = sessions["sessions"].as_array().unwrap();
     assert_eq!(sessions.len() as u64, made.sessions, "{ingested}");
 
+    let first = object(&nest.spindle(["--json", "trace", "sessions", "--page-size", "20"]));
+    let token = first["next_page_token"].as_str().unwrap();
+    let rest = object(&nest.spindle(["--json", "trace", "sessions", "--page-token", token]));
+    let parts = [&first, &rest].map(|page| page["sessions"].as_array().unwrap().as_slice());
+    assert_eq!(parts.concat(), *sessions);
+
     let signals = object(&nest.spindle(["--json", "trace", "signals", "--all"]));
     let signals = signals["signals"].as_array().unwrap();
     let evident = signals.iter().find(|signal| signal["call_id"].is_string()).unwrap();
