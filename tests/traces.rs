@@ -160,6 +160,10 @@ async fn what_codex_wrote_before_is_read_listed_and_shown_with_its_records() {
     assert_eq!(object(&nest.spindle(["--json", "trace", "show", id]))["signal"]["id"], id);
     assert_eq!(nest.spindle(["trace", "show", "sig_nothing"]).status.code(), Some(4));
 
+    let typed = nest.spindle(["trace", "signals", "--category", "exec_failur"]);
+    let said = String::from_utf8_lossy(&typed.stderr).into_owned();
+    assert!(!typed.status.success() && said.contains("exec_failure"), "{said}");
+
     let report = object(&nest.spindle(["--json", "trace", "report"]));
     assert_eq!(report["sessions_total"], made.sessions, "{report}");
 }

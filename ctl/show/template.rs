@@ -10,7 +10,7 @@ use spindle_client::v1::{ExecSpec, RetryPolicy, RunTemplate, SecretReference, St
 
 use crate::show::run::state_word;
 use crate::show::text::{clean, clean_bytes, command_line};
-use crate::show::time::seconds;
+use crate::show::time::{exact, seconds};
 use crate::show::{parsed, some, word};
 
 /// The two halves of a template, as JSON shows them.
@@ -59,12 +59,10 @@ impl TemplateView<'_> {
     pub(crate) fn pairs(&self) -> Vec<(&'static str, String)> {
         let mut pairs = vec![("command", self.summary())];
         if let Some(Workflow::Exec(exec)) = self.template.and_then(|template| template.workflow.as_ref()) {
-            let limit = |name: &str| {
-                self.spec[name].as_f64().map_or_else(String::new, |seconds| format!("{seconds} s"))
-            };
+            let limit = |span: Option<&prost_types::Duration>| span.map_or_else(String::new, exact);
             pairs.push(("cwd", clean_bytes(&exec.cwd)));
-            pairs.push(("timeout", limit("timeout_seconds")));
-            pairs.push(("idle timeout", limit("idle_timeout_seconds")));
+            pairs.push(("timeout", limit(exec.timeout.as_ref())));
+            pairs.push(("idle timeout", limit(exec.idle_timeout.as_ref())));
             pairs.push(("max output", exec.max_output.map_or_else(String::new, super::size)));
         }
         pairs

@@ -33,6 +33,11 @@ pub(crate) fn span_to_wire(span: Duration) -> prost_types::Duration {
     }
 }
 
+/// A wire duration for people, to the last digit: "1h 30m", "90ms".
+pub(crate) fn exact(wire: &prost_types::Duration) -> String {
+    format!("{:#}", SignedDuration::new(wire.seconds, wire.nanos))
+}
+
 /// "3m ago", "in 2h", "now"; "-" for none.
 pub(crate) fn relative(time: Option<Timestamp>, now: Timestamp) -> String {
     let Some(time) = time else { return "-".to_owned() };
@@ -105,5 +110,11 @@ mod tests {
         ] {
             assert_eq!(rough(SignedDuration::from_millis(millis)), words);
         }
+    }
+
+    #[test]
+    fn a_limit_is_shown_as_it_would_be_typed() {
+        let shown = |seconds, nanos| exact(&prost_types::Duration { seconds, nanos });
+        assert_eq!([shown(3600, 0), shown(90, 0), shown(0, 500_000_000)], ["1h", "1m 30s", "500ms"]);
     }
 }

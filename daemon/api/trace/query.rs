@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use futures_util::{Stream, StreamExt as _};
+use insight::rules::check_category;
 use insight::{Ingest, Ingested, Insight, InsightStats, PageRequest, Progress, Report, SessionFilter};
 use spindle_client::v1;
 use spindle_client::v1::trace_service_server::TraceService;
@@ -64,7 +65,7 @@ pub(super) fn filter(wire: v1::SessionFilter) -> Result<SessionFilter, Status> {
     Ok(SessionFilter {
         since: time(wire.since)?,
         until: time(wire.until)?,
-        categories: given(wire.category).into_iter().collect(),
+        categories: category(wire.category)?.into_iter().collect(),
         severity: None,
         source: given(wire.source),
         model: given(wire.model),
@@ -358,6 +359,15 @@ fn show_stats(stats: InsightStats) -> v1::TraceStats {
         last_scan_took: stats.last_scan_took.and_then(|took| took.try_into().ok()),
         last_change: stats.last_change,
     }
+}
+
+/// The category that is asked for; none for all.
+pub(super) fn category(name: String) -> Result<Option<String>, Status> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    check_category(&name).map_err(|unknown| invalid("INVALID_SPEC", unknown.to_string()))?;
+    Ok(Some(name))
 }
 
 fn outcome(word: &str) -> Result<CallOutcome, Status> {

@@ -101,6 +101,7 @@ impl SignalService for Signals {
         request: Request<v1::WatchSignalsRequest>,
     ) -> Result<Response<Self::WatchSignalsStream>, Status> {
         let request = request.into_inner();
+        super::query::category(request.category.clone())?;
         let changes = self.insight.watch_signals(request.from.unwrap_or(0)).map_err(from_insight)?;
         let watch = Watch { signals: self.clone(), request };
         Ok(Response::new(until_stopped(&self.stopping, watch.stream(changes))))
@@ -152,7 +153,7 @@ impl Signals {
         let sessions = super::query::filter(request.filter.unwrap_or_default())?;
         Ok(SignalFilter {
             sessions: SessionFilter {
-                categories: Some(request.category).filter(|name| !name.is_empty()).into_iter().collect(),
+                categories: super::query::category(request.category)?.into_iter().collect(),
                 severity: severity(request.min_severity)?,
                 ..sessions
             },

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::log::Log;
+use crate::rules::check_category;
 use crate::signal::SignalType;
 use crate::view::{Phase, SignalChange};
 
@@ -122,8 +123,11 @@ impl EventTrigger for SignalTrigger {
 
     fn check(&self, filter: &Value) -> Result<(), String> {
         let filter = Filter::parse(filter).map_err(|error| error.to_string())?;
-        if filter.categories.is_some_and(|categories| categories.is_empty()) {
+        if filter.categories.as_ref().is_some_and(Vec::is_empty) {
             return Err("`categories` is empty, so no signal would match".to_owned());
+        }
+        for category in filter.categories.iter().flatten() {
+            check_category(category).map_err(|unknown| unknown.to_string())?;
         }
         if filter.severity.is_some_and(|severity| !(0.0..=1.0).contains(&severity)) {
             return Err("`severity` is from 0 to 1".to_owned());

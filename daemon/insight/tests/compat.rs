@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use insight::compat::{self, Counts, Report};
+use insight::rules::check_category;
 use insight::signal::SignalType;
 use trace::Place;
 
@@ -106,6 +107,8 @@ fn the_five_fixtures_have_the_documented_totals() {
     }
     let friction = signals.iter().filter(|signal| signal.kind == SignalType::Friction).count();
     assert_eq!((signals.len(), friction, turns, calls), (15, 10, 6, 0));
+    // Both rule sets have the same words.
+    assert!(signals.iter().all(|signal| check_category(&signal.category).is_ok()));
 }
 
 /// A spine of Codex itself, with everything that goes wrong in that tool.

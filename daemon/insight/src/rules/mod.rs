@@ -202,6 +202,23 @@ const STATELESS: [fn(&Moment<'_>, &mut Scope<'_>); 11] = [
     truncation_warning::feed,
 ];
 
+/// Refuses a category that no rule knows, with those that they know; both rule sets use the same words.
+pub fn check_category(category: &str) -> Result<(), UnknownCategory> {
+    if DESCRIPTORS.iter().any(|rule| rule.category == category) {
+        return Ok(());
+    }
+    let known = DESCRIPTORS.iter().map(|rule| rule.category).collect();
+    Err(UnknownCategory { category: category.chars().take(80).collect(), known })
+}
+
+/// No signal can have this category.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no signal has the category {category:?}; there are {}", known.join(", "))]
+pub struct UnknownCategory {
+    category: String,
+    known: Vec<&'static str>,
+}
+
 /// What every rule says of itself, friction first, in the order of the documentation.
 pub const DESCRIPTORS: &[Descriptor] = &[
     error_event::ERROR_EVENT,
