@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -372,7 +373,7 @@ pub struct SignalChange {
     /// Whether it was news: told as an event as well, and seen by triggers.
     pub live: bool,
     /// The signal as it is now; none if it has been withdrawn since.
-    pub signal: Option<Signal>,
+    pub signal: Option<Arc<Signal>>,
 }
 
 /// What a session is read from.
