@@ -34,7 +34,9 @@ pub(super) fn hash(text: &str) -> u64 {
 /// newlines, another one with nothing.
 pub(super) fn hash_of_words(text: &str) -> u64 {
     let mut dense = Vec::with_capacity(text.len());
-    dense.extend(text.bytes().filter(|byte| !byte.is_ascii_whitespace()));
+    for word in text.as_bytes().split(u8::is_ascii_whitespace) {
+        dense.extend_from_slice(word);
+    }
     XxHash3_64::oneshot(&dense)
 }
 
