@@ -244,10 +244,17 @@ pub struct Progress {
     pub bytes_total: u64,
     /// Bytes read.
     pub bytes_done: u64,
-    /// Since it began.
+    /// Since it began, as of the last time that those who follow it were woken.
     pub elapsed: Duration,
     /// Whether everything has been found: the totals are final.
     pub complete: bool,
+}
+
+impl Progress {
+    /// Whether everything has been found and read.
+    pub fn is_done(&self) -> bool {
+        self.complete && self.sessions_done >= self.sessions_total
+    }
 }
 
 /// What an ingest has done.
