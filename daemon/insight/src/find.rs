@@ -1,6 +1,7 @@
 //! Sessions and signals by the beginning of their ids.
 
 use std::ops::Bound;
+use std::sync::Arc;
 
 use engine::store::Order;
 use trace::SessionId;
@@ -63,7 +64,7 @@ impl Query<'_> {
             }
             let Ok(session) = id.parse::<SessionId>() else { continue };
             for numbered in page::rows::<Numbered>(self.reader, &session, Kind::Signals, 0) {
-                if wanted.look(numbered?.signal) {
+                if wanted.look(Arc::unwrap_or_clone(numbered?.signal)) {
                     return Ok(());
                 }
             }

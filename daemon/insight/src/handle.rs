@@ -48,10 +48,8 @@ impl Ingest {
 
     /// Resolves when everything that was there when it began is read and stored.
     pub async fn done(mut self) -> Result<Ingested, InsightError> {
-        let all =
-            |progress: &Progress| progress.complete && progress.sessions_done >= progress.sessions_total;
         tokio::select! {
-            waited = self.progress.wait_for(all) => drop(waited.map_err(|_| InsightError::Closed)?),
+            waited = self.progress.wait_for(Progress::is_done) => drop(waited.map_err(|_| InsightError::Closed)?),
             () = self.service.ended() => return Err(InsightError::Closed),
         }
         self.so_far().await

@@ -261,7 +261,7 @@ fn read(number: u64, message: ChangeLogMessage) -> Option<SignalChange> {
 pub(crate) fn signals_of(
     reader: &Reader,
     session: &SessionId,
-) -> Result<HashMap<SignalId, Signal>, StoreError> {
+) -> Result<HashMap<SignalId, Arc<Signal>>, StoreError> {
     page::rows::<Numbered>(reader, session, Kind::Signals, 0)
         .map(|row| row.map(|numbered| (numbered.signal.id.clone(), numbered.signal)))
         .collect()

@@ -7,6 +7,7 @@ use std::io;
 use std::ops::Bound;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use engine::store::{Order, Reader, StoreError};
 use jiff::Timestamp;
@@ -168,7 +169,7 @@ impl Query<'_> {
                     let next = format!("{:016x}.{ordinal}.{}", here.0, here.1);
                     return Ok(Page { items, next });
                 }
-                items.push(signal);
+                items.push(Arc::unwrap_or_clone(signal));
             }
         }
         Ok(Page { items, next: String::new() })

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -243,10 +244,17 @@ pub struct Progress {
     pub bytes_total: u64,
     /// Bytes read.
     pub bytes_done: u64,
-    /// Since it began.
+    /// Since it began, as of the last time that those who follow it were woken.
     pub elapsed: Duration,
     /// Whether everything has been found: the totals are final.
     pub complete: bool,
+}
+
+impl Progress {
+    /// Whether everything has been found and read.
+    pub fn is_done(&self) -> bool {
+        self.complete && self.sessions_done >= self.sessions_total
+    }
 }
 
 /// What an ingest has done.
@@ -372,7 +380,7 @@ pub struct SignalChange {
     /// Whether it was news: told as an event as well, and seen by triggers.
     pub live: bool,
     /// The signal as it is now; none if it has been withdrawn since.
-    pub signal: Option<Signal>,
+    pub signal: Option<Arc<Signal>>,
 }
 
 /// What a session is read from.

@@ -13,8 +13,9 @@ use crate::Place;
 /// The longest line that is held in memory, in bytes, unless another limit is asked for.
 pub const LINE_LIMIT: usize = 16 << 20;
 
-/// How many bytes are read at a time.
-const CHUNK: usize = 256 << 10;
+/// How many bytes are read at a time: so few that they are still in a core's own cache when they are split and
+/// decoded. With 256 KiB, on a core with 512 KiB of it, copying out of the system's cache took twice as long.
+pub const CHUNK: usize = 64 << 10;
 
 /// What is found between two newlines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -314,7 +315,7 @@ mod tests {
     fn a_line_without_end_costs_no_memory() {
         let mut splitter = Splitter::new(0, Position::default()).with_limit(1 << 20);
         let chunk = vec![b'x'; CHUNK];
-        for _ in 0..64 {
+        for _ in 0..256 {
             splitter.feed(&chunk, |piece| panic!("{piece:?}"));
             assert!(splitter.begun.capacity() <= 2 << 20);
         }

@@ -296,8 +296,8 @@ pub enum Event<'a> {
     UserMessage(Text<'a>),
     /// Words of the agent: `agent_message`, or a completed `AgentMessage` item.
     AgentMessage(Text<'a>),
-    /// A summary of its reasoning.
-    Reasoning(Text<'a>),
+    /// A summary of its reasoning, of which no more is looked at.
+    Reasoning,
     /// `token_count`.
     Tokens {
         /// Of the last request.
@@ -510,10 +510,8 @@ pub struct TokenCounts {
 pub enum Item<'a> {
     /// A message.
     Message {
-        /// `user`, `assistant`, `developer`, `system`.
+        /// `user`, `assistant`, `developer`, `system`. Its words are told by events.
         role: Text<'a>,
-        /// Its text, parts joined by newlines.
-        text: Text<'a>,
     },
     /// The model calls a tool: `function_call`, `custom_tool_call`, `local_shell_call`.
     Call {

@@ -1,6 +1,7 @@
 //! What is exported of the store.
 
 use std::ops::Bound;
+use std::sync::Arc;
 
 use engine::store::Order;
 use trace::SessionId;
@@ -53,7 +54,7 @@ impl Query<'_> {
         self.put(&session, Kind::Artifacts, Row::Artifact, &mut rows)?;
         let mut signals = Vec::new();
         for numbered in page::rows::<Numbered>(self.reader, &session, Kind::Signals, 0) {
-            signals.push(numbered?.signal);
+            signals.push(Arc::unwrap_or_clone(numbered?.signal));
         }
         let cursor = self.reader.get::<Cursors>(&id.to_owned())?.unwrap_or_default();
         let mut findings = Vec::new();

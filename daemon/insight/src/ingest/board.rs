@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -85,6 +85,10 @@ impl Outcome {
     }
 }
 
+/// How often those who follow an ingest are woken before its end. Waking them for each session, of which a
+/// thousand are read in a second, costs more than telling them is worth.
+const TOLD_EVERY: Duration = Duration::from_millis(50);
+
 /// Follows an ingest that somebody waits for.
 pub(crate) struct Tracker {
     begun: Instant,
@@ -98,9 +102,14 @@ impl Tracker {
     }
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut Progress)) {
-        self.progress.send_modify(|progress| {
+        self.progress.send_if_modified(|progress| {
             change(progress);
-            progress.elapsed = self.begun.elapsed();
+            let elapsed = self.begun.elapsed();
+            let due = progress.is_done() || elapsed >= progress.elapsed + TOLD_EVERY;
+            if due {
+                progress.elapsed = elapsed;
+            }
+            due
         });
     }
 }

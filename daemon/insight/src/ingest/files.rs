@@ -147,23 +147,32 @@ pub(crate) fn changed_at(source: &SessionSource) -> Timestamp {
     Timestamp::from_nanosecond(i128::from(newest)).unwrap_or_default()
 }
 
-/// What tells two states of a session's files apart, in a number that fits the board.
-pub(crate) fn fingerprint<'a>(files: impl Iterator<Item = (u32, FileIdentity, u64, i64)> + 'a) -> u64 {
-    let mut hash = hash::START;
-    for (index, identity, len, modified) in files {
+/// What tells two states of a session's files apart, in a number that fits the board: all that [`plan`] looks at.
+fn fingerprint<'a>(home: &[u8], files: impl Iterator<Item = (u32, FileIdentity, u64, i64, &'a [u8])>) -> u64 {
+    let mut hash = hash::hash(home);
+    for (index, identity, len, modified, path) in files {
         let modified = modified.cast_unsigned();
         for number in [u64::from(index), identity.device, identity.inode, len, modified] {
             hash = hash::go_on(hash, &number.to_le_bytes());
         }
+        hash = hash::go_on(hash, path);
     }
     // 0 says that nothing is known.
     hash.max(1)
 }
 
 pub(crate) fn fingerprint_of_source(source: &SessionSource) -> u64 {
-    fingerprint(source.files.iter().map(|file| (file.index, file.identity, file.len, modified(file))))
+    let files = source
+        .files
+        .iter()
+        .map(|file| (file.index, file.identity, file.len, modified(file), file.path.as_os_str().as_bytes()));
+    fingerprint(home(source), files)
 }
 
 pub(crate) fn fingerprint_of_cursor(cursor: &CursorRow) -> u64 {
-    fingerprint(cursor.files.iter().map(|file| (file.index, identity(file), file.size, file.modified)))
+    let files = cursor
+        .files
+        .iter()
+        .map(|file| (file.index, identity(file), file.size, file.modified, file.path.as_slice()));
+    fingerprint(&cursor.home, files)
 }

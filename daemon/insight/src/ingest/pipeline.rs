@@ -1,5 +1,7 @@
 //! Derivation and rules of one session: fed records, it gives rows and signals.
 
+use std::sync::OnceLock;
+
 use serde::{Deserialize, Serialize};
 use trace::derive::{Derive as _, Deriver, Sink};
 use trace::session::{Format, Row, Rows, Session};
@@ -60,6 +62,25 @@ impl Pipeline {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
+    /// What [`Pipeline::state`] gives of a session of which nothing is read yet. It differs from session to session by
+    /// the id alone, so it is made once for each format: every part of a session that is stored needs it.
+    pub(crate) fn first_state(id: &SessionId, format: Format) -> Vec<u8> {
+        const MARK: &str = "the-id-of-the-session";
+        static SPINE: OnceLock<Vec<String>> = OnceLock::new();
+        static ROLLOUT: OnceLock<Vec<String>> = OnceLock::new();
+        static BUNDLE: OnceLock<Vec<String>> = OnceLock::new();
+        let around = match format {
+            Format::Spine => &SPINE,
+            Format::Rollout => &ROLLOUT,
+            Format::Bundle => &BUNDLE,
+        };
+        let around = around.get_or_init(|| {
+            let state = MARK.parse().map(|mark| Self::new(mark, format).state()).unwrap_or_default();
+            String::from_utf8_lossy(&state).split(MARK).map(str::to_owned).collect()
+        });
+        around.join(id.as_str()).into_bytes()
+    }
+
     pub(crate) fn feed(&mut self, record: &Record<'_>, out: &mut Yield) {
         self.deriver.feed(record, &mut Joint { rules: &mut self.rules, out });
     }
@@ -81,5 +102,20 @@ impl Pipeline {
 
     pub(crate) fn session(&self) -> Session {
         self.deriver.session()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn the_first_state_is_that_of_a_session_of_which_nothing_is_read() {
+        let id: SessionId = "01930f5e-77aa-7c01-9b1d-2f0f6a0c4e11".parse().unwrap();
+        for format in [Format::Spine, Format::Rollout, Format::Bundle] {
+            assert_eq!(Pipeline::first_state(&id, format), Pipeline::new(id.clone(), format).state());
+        }
     }
 }

@@ -47,8 +47,9 @@ impl Queue {
         self.ready.notify_one();
     }
 
-    /// The next session, once there is one and room for what it gives. None after the end.
-    pub(crate) fn pop(&self) -> Option<SessionId> {
+    /// The next session, once there is one and room for what it gives. None after the end. What `idle` does is done
+    /// before it waits.
+    pub(crate) fn pop(&self, mut idle: impl FnMut()) -> Option<SessionId> {
         let mut lanes = self.lanes();
         loop {
             if lanes.closed {
@@ -59,6 +60,7 @@ impl Queue {
             {
                 return Some(id);
             }
+            idle();
             lanes = self.ready.wait(lanes).unwrap_or_else(PoisonError::into_inner);
         }
     }

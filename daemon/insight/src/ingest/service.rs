@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering as Memory};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::thread;
+use std::time::Duration;
 
 use engine::store::{Batch, Order, Reader, StoreError};
 use engine::{Engine, NewEvent};
@@ -16,7 +17,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
+use trace::lines::CHUNK;
 use trace::source::{Catalog, SessionSource};
 use trace::tail::RootState;
 use trace::{Hint, Hints, SessionId, Tail};
@@ -31,14 +34,15 @@ use crate::settings::{Retention, Settings};
 use crate::store::tables::Cursors;
 use crate::view::{HomeView, Ingested, InsightError, InsightStats, Phase};
 
-/// How many bytes are read at a time: what stays in a core's cache until it is decoded.
-const CHUNK: usize = 256 << 10;
-
 /// How many changes of rows go into one commit before it is made.
 const ROWS_OF_A_COMMIT: usize = 2000;
 
 /// How many bytes of batches go into one commit before it is made.
 const BYTES_OF_A_COMMIT: usize = 3 << 20;
+
+/// How long history may wait for more of it to share its commit. A commit costs the same few wake-ups and syncs
+/// whatever is in it, so that a first reading of a home spends a tenth less time with fewer of them.
+const GATHER: Duration = Duration::from_millis(5);
 
 /// What the threads and tasks share.
 pub(crate) struct Service {
@@ -82,6 +86,8 @@ struct Sent {
     changes: Vec<Change>,
     events: Vec<NewEvent>,
     outcome: Outcome,
+    /// Whether it is of a session that is being watched, so that somebody may wait for it.
+    news: bool,
 }
 
 impl Service {
@@ -212,23 +218,28 @@ impl Service {
 
     /// Passes on what the tail says.
     fn take_hints(&self, catalog: &Arc<Catalog>, hints: &Hints) {
+        let mut first_look = true;
         while let Some(hint) = hints.recv() {
             match hint {
                 Hint::Session(id) => {
-                    self.board.ask(&self.queue, &id, catalog, Urgency::Now, None, None);
+                    // The first look names all sessions, most of which are as the store knows them: a stat is
+                    // less than loading them from there. Later on, a session that is named was written to.
+                    let source = first_look.then(|| catalog.look(&id)).flatten();
+                    let read = source.as_ref().map(files::fingerprint_of_source);
+                    self.board.ask(&self.queue, &id, catalog, Urgency::Now, read, None);
                 }
-                Hint::Rescan => self.take_up(catalog),
+                Hint::Rescan => {
+                    first_look = false;
+                    self.take_up(catalog);
+                }
                 Hint::Problem(problem) => tracing::warn!("{problem}"),
             }
         }
     }
 
-    /// After the first look: what has changed or gone while nobody looked, and what has yet to settle. Homes that
-    /// were read once and are not watched are looked at only for the latter.
+    /// After the first look, which has named all that is there: what has gone while nobody looked, and what has yet
+    /// to settle. Homes that were read once and are not watched are looked at only for the latter.
     fn take_up(&self, watched: &Arc<Catalog>) {
-        for id in watched.ids() {
-            self.compare(watched, &id, None);
-        }
         let elsewhere = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for catalog in std::iter::once(watched).chain(&elsewhere) {
             let sessions = self.board.of(catalog);
@@ -276,9 +287,13 @@ impl Service {
 
     /// A thread that reads.
     fn work(&self) {
-        let mut buffer = vec![0; CHUNK];
-        while let Some(id) = self.queue.pop() {
+        let mut buffer = Vec::new();
+        // What is read into is given back for as long as there is nothing to read.
+        while let Some(id) = self.queue.pop(|| buffer = Vec::new()) {
             let Some(job) = self.board.take(&id) else { continue };
+            if buffer.is_empty() {
+                buffer = vec![0; CHUNK];
+            }
             let terms = terms(&self.engine, &self.settings());
             let source = job.catalog.look(&id);
             let turn = AssertUnwindSafe(|| match &source {
@@ -313,6 +328,7 @@ impl Service {
             None => Box::new(Live::load(&self.reader, source)?),
         };
         live.watched |= watched;
+        let news = live.watched;
         let (reached, refused) = match live.read(source, terms, buffer) {
             Ok(reached) => (reached, None),
             Err(ReadError::Store(error)) => return Err(error),
@@ -342,7 +358,7 @@ impl Service {
         let keep = !settled || reached == Reached::Turn;
         let outcome =
             Outcome { live: keep.then_some(live), read, settled, gone: false, deadline, forgotten: false };
-        self.send(id, part, outcome);
+        self.send(id, part, outcome, news);
         Ok(())
     }
 
@@ -375,11 +391,11 @@ impl Service {
         let outcome = Outcome { live: None, read: Some(0), settled: true, gone: true, deadline, forgotten };
         let part =
             batch.map(|batch| Part { batch, changes: Vec::new(), events: Vec::new(), bytes: 0, records: 0 });
-        self.send(id, part, outcome);
+        self.send(id, part, outcome, true);
         Ok(())
     }
 
-    fn send(&self, id: &SessionId, part: Option<Part>, outcome: Outcome) {
+    fn send(&self, id: &SessionId, part: Option<Part>, outcome: Outcome, news: bool) {
         let Some(part) = part else { return self.finish(id, outcome) };
         self.gauges.bytes.fetch_add(part.bytes, Memory::Relaxed);
         self.gauges.records.fetch_add(part.records, Memory::Relaxed);
@@ -388,7 +404,7 @@ impl Service {
         self.queue.sent(size);
         let Part { batch, changes, events, .. } = part;
         // Fails only when nothing is stored any more.
-        let _ = self.parts.send(Sent { id: id.clone(), batch, size, changes, events, outcome });
+        let _ = self.parts.send(Sent { id: id.clone(), batch, size, changes, events, outcome, news });
     }
 
     fn finish(&self, id: &SessionId, outcome: Outcome) {
@@ -400,7 +416,8 @@ impl Service {
     }
 
     /// Stores what was read: as much at once as waits. So two hundred sessions that are written at once share a
-    /// commit, and each is told as soon as its own is on disk.
+    /// commit, and each is told as soon as its own is on disk. Only where all of it is history, a moment is waited
+    /// for more.
     async fn store(self: Arc<Self>, mut parts: mpsc::UnboundedReceiver<Sent>, ending: CancellationToken) {
         loop {
             let first = tokio::select! {
@@ -409,12 +426,21 @@ impl Service {
                 () = ending.cancelled() => None,
             };
             let Some(first) = first else { return };
-            let (mut rows, mut bytes) = (first.batch.len(), first.size);
+            let until = Instant::now() + GATHER;
+            let (mut rows, mut bytes, mut news) = (first.batch.len(), first.size, first.news);
             let mut group = vec![first];
             while rows < ROWS_OF_A_COMMIT && bytes < BYTES_OF_A_COMMIT {
-                let Ok(part) = parts.try_recv() else { break };
+                let part = match parts.try_recv() {
+                    Ok(part) => part,
+                    Err(_) if news => break,
+                    Err(_) => match timeout_at(until, parts.recv()).await {
+                        Ok(Some(part)) => part,
+                        Ok(None) | Err(_) => break,
+                    },
+                };
                 rows += part.batch.len();
                 bytes += part.size;
+                news |= part.news;
                 group.push(part);
             }
             if let Err(error) = self.commit(group, bytes).await {

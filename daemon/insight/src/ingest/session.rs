@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::sync::Arc;
 
 use engine::NewEvent;
 use engine::store::{Batch, Reader, StoreError};
@@ -56,7 +57,7 @@ pub(crate) struct Live {
     /// Current signals.
     signals: HashMap<SignalId, Numbered>,
     /// Signals of the reading before that this one has not found again yet, while it is read anew.
-    former: HashMap<SignalId, Signal>,
+    former: HashMap<SignalId, Arc<Signal>>,
     /// The file under way with the line whose end has not come.
     splitter: Option<(u32, Splitter)>,
     /// Whether the store holds no pages of this session that count.
@@ -93,7 +94,7 @@ struct Gathered {
 pub(crate) struct Change {
     pub(crate) phase: Phase,
     pub(crate) ordinal: u32,
-    pub(crate) signal: Signal,
+    pub(crate) signal: Arc<Signal>,
     pub(crate) live: bool,
     /// Whether it was told before: it has only changed.
     again: bool,
@@ -140,7 +141,7 @@ impl Live {
         let state = if matches!(files::plan(&cursor, VERSION, source), Plan::Anew(_)) {
             None
         } else {
-            let like = Pipeline::new(id.clone(), source.format).state();
+            let like = Pipeline::first_state(id, source.format);
             chunk::get(reader, id.as_str(), &like, cursor.state_chunks)?
         };
         let pipeline = state.as_deref().and_then(Pipeline::restore);
@@ -295,7 +296,8 @@ impl Live {
             splitter = Splitter::new(file.index, Position { line: line + 1, offset: end });
         }
         self.note(file, &opened, splitter.position(), reached == Reached::End)?;
-        self.splitter = Some((file.index, splitter));
+        // Without the beginning of a line a splitter is no more than its place, which is noted already.
+        self.splitter = splitter.has_partial_line().then_some((file.index, splitter));
         Ok(Some(reached))
     }
 
@@ -305,6 +307,8 @@ impl Live {
         let Some(row) = self.cursor.files.last_mut() else { return Ok(()) };
         let before = row.offset;
         let mut now = files::row(file);
+        // Evidence is read from where the store says that the file lies.
+        self.gathered.any |= row.path != now.path;
         if !whole {
             (now.size, now.modified) = (0, 0);
         }
@@ -388,7 +392,7 @@ impl Live {
 
     fn raise(&mut self, signal: Signal, terms: &Terms) {
         let known = self.signals.get(&signal.id);
-        if known.is_some_and(|known| known.signal == signal) {
+        if known.is_some_and(|known| *known.signal == signal) {
             return;
         }
         let ordinal = known.map_or_else(
@@ -398,16 +402,16 @@ impl Live {
             },
             |known| known.ordinal,
         );
-        let known = known.map(|known| known.signal.clone());
-        let numbered = Numbered { ordinal, signal };
+        let known = known.map(|known| Arc::clone(&known.signal));
+        let numbered = Numbered { ordinal, signal: Arc::new(signal) };
         let signal = &numbered.signal;
         let former = self.former.remove(&signal.id);
         let before = known.or(former);
         let again = before.is_some();
-        let changed = |before: &Signal| Signal { settled: signal.settled, ..before.clone() } != *signal;
+        let changed = |before: &Signal| Signal { settled: signal.settled, ..before.clone() } != **signal;
         let live = self.is_news(signal, terms);
-        let change = |phase| Change { phase, ordinal, signal: signal.clone(), live, again };
-        let raised = before.as_ref().is_none_or(changed).then(|| change(Phase::Raised));
+        let change = |phase| Change { phase, ordinal, signal: Arc::clone(signal), live, again };
+        let raised = before.as_deref().is_none_or(changed).then(|| change(Phase::Raised));
         // What is final from the beginning is told as both, so that who waits for either hears of it.
         let settles = signal.settled && !before.is_some_and(|before| before.settled);
         let settled = settles.then(|| change(Phase::Settled));
@@ -526,7 +530,7 @@ impl Live {
         self.fresh = false;
         let session = self.pipeline.session();
         let events = self.put_session(&mut batch, &session, settled, terms);
-        let like = Pipeline::new(self.id.clone(), format_of(self.cursor.format)).state();
+        let like = Pipeline::first_state(&self.id, format_of(self.cursor.format));
         let (state, before) = (self.pipeline.state(), self.cursor.state_chunks);
         self.cursor.state_chunks = chunk::put(&mut batch, self.id.as_str(), &state, &like, before);
         self.cursor.closed = session.closed;
@@ -568,8 +572,8 @@ impl Live {
     }
 
     fn put_rows(&self, reader: &Reader, batch: &mut Batch, out: Yield, fill: Fill) -> Result<(), StoreError> {
-        fn some<R>(rows: BTreeMap<u32, R>) -> BTreeMap<u32, Option<R>> {
-            rows.into_iter().map(|(ordinal, row)| (ordinal, Some(row))).collect()
+        fn some<R>(rows: BTreeMap<u32, R>) -> impl Iterator<Item = (u32, Option<R>)> {
+            rows.into_iter().map(|(ordinal, row)| (ordinal, Some(row)))
         }
         let (id, fresh) = (&self.id, self.fresh);
         let rows = out.rows;
@@ -609,7 +613,7 @@ impl Live {
                 row.severity = row.severity.max(signal.severity);
             }
         }
-        let signals = self.signals.values().map(|known| &known.signal);
+        let signals = self.signals.values().map(|known| &*known.signal);
         let profile = Profile::of(self.pipeline.course(), self.cursor.settled, signals);
         row.profile = profile.map(|profile| profile.as_str().to_owned()).unwrap_or_default();
         row.settled = self.cursor.settled;

@@ -18,6 +18,9 @@ descriptor! {
     evidence: "`turn_count`, `successful_execs`, `successful_patches`.",
 }
 
+/// How many turns are few.
+const TURNS: u64 = 3;
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct FastCompletion {
     turns: u64,
@@ -39,6 +42,8 @@ impl Verdict for FastCompletion {
                 TurnEnd::Open => {}
                 TurnEnd::Failed { .. } | TurnEnd::Aborted { .. } | TurnEnd::Cut => self.disproved = true,
             },
+            // What cannot hold any more need not be counted: telling what a command is for is costly.
+            What::CallClosed(_) if self.disproved || self.turns > TURNS => {}
             What::CallClosed(call) if call.outcome == CallOutcome::Succeeded && !is_by_user(call) => {
                 match CallKind::of(call) {
                     CallKind::Patch => self.patches = self.patches.saturating_add(1),
@@ -58,7 +63,7 @@ impl Verdict for FastCompletion {
     }
 
     fn holds_at_last(&self) -> bool {
-        !self.disproved && (1..=3).contains(&self.turns) && self.successes.count() > 0
+        !self.disproved && (1..=TURNS).contains(&self.turns) && self.successes.count() > 0
     }
 
     fn finding(&self) -> Finding {

@@ -143,13 +143,15 @@ pub(crate) fn reverting_phrase(message: &str) -> Option<&'static str> {
 }
 
 fn phrase_of(sentence: &str) -> Option<&'static str> {
-    let words: Vec<_> = sentence
+    let mut words = sentence
         .split(|char: char| char.is_whitespace() || char == ',')
         .map(|word| word.trim_matches(|char: char| !char.is_alphanumeric()))
         .filter(|word| !word.is_empty())
         .skip_while(|word| LEAD_IN.contains(word))
-        .take(16)
-        .collect();
+        .take(16);
+    // Nearly every sentence is ruled out by its first word.
+    let first = words.next().filter(|first| may_begin(first))?;
+    let words: Vec<_> = std::iter::once(first).chain(words).collect();
     let begins_with = |phrase: &&&str| {
         let mut wanted = phrase.split(' ');
         let mut given = words.iter();
@@ -162,6 +164,32 @@ fn phrase_of(sentence: &str) -> Option<&'static str> {
         .or_else(|| ALONE.iter().find(|phrase| begins_with(phrase) && is_all(&words, phrase)).copied())
 }
 
+/// Whether a phrase begins with this word.
+fn may_begin(word: &str) -> bool {
+    matches!(
+        word,
+        "back"
+            | "bring"
+            | "cancel"
+            | "change"
+            | "delete"
+            | "discard"
+            | "go"
+            | "never"
+            | "put"
+            | "remove"
+            | "restore"
+            | "revert"
+            | "roll"
+            | "rollback"
+            | "scrap"
+            | "start"
+            | "take"
+            | "throw"
+            | "undo"
+    )
+}
+
 /// Whether nothing follows the phrase that would make it a description.
 fn is_all(words: &[&str], phrase: &str) -> bool {
     let rest = words.get(phrase.split(' ').count()..).unwrap_or_default();
@@ -172,8 +200,15 @@ fn is_all(words: &[&str], phrase: &str) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-    use super::reverting_phrase;
+    use super::{ALONE, PHRASES, may_begin, reverting_phrase};
     use crate::rules::story::Story;
+
+    #[test]
+    fn no_phrase_is_ruled_out_by_its_first_word() {
+        for phrase in PHRASES.iter().chain(ALONE) {
+            assert!(phrase.split(' ').next().is_some_and(may_begin), "{phrase}");
+        }
+    }
 
     #[test]
     fn requests_to_take_work_back_are_found() {

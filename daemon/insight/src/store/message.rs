@@ -5,6 +5,7 @@
 //! the compiler tells of a field that was forgotten.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use engine::store::MAX_VALUE_BYTES;
 use jiff::Timestamp;
@@ -627,7 +628,8 @@ pub(crate) struct SignalMessage {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Numbered {
     pub(crate) ordinal: u32,
-    pub(crate) signal: Signal,
+    /// Shared with what is told of it.
+    pub(crate) signal: Arc<Signal>,
 }
 
 impl PageItem for Numbered {
@@ -648,32 +650,31 @@ impl PageItem for Numbered {
             seq_end,
             description,
             evidence,
-            mut places,
+            places,
             detector,
             rule_set,
             at,
             settled,
-        } = self.signal;
-        places.truncate(16);
+        } = &*self.signal;
         let evidence = evidence.to_string();
         SignalMessage {
-            id: clip(id.0, 64),
-            delight: kind == SignalType::Delight,
-            category: clip(category, WORD),
-            severity,
-            confidence,
-            epoch,
-            turn_id: word(turn_id),
-            call_id: word(call_id),
-            seq_start,
-            seq_end,
-            description: clip(description, TEXT),
+            id: clip(id.0.clone(), 64),
+            delight: *kind == SignalType::Delight,
+            category: clip(category.clone(), WORD),
+            severity: *severity,
+            confidence: *confidence,
+            epoch: *epoch,
+            turn_id: word(turn_id.clone()),
+            call_id: word(call_id.clone()),
+            seq_start: *seq_start,
+            seq_end: *seq_end,
+            description: clip(description.clone(), TEXT),
             evidence: if evidence.len() > EVIDENCE { r#"{"cut":true}"#.to_owned() } else { evidence },
-            places: places.into_iter().map(Into::into).collect(),
-            detector: clip(detector, WORD),
-            compat: rule_set == RuleSet::Compat,
-            at: time(at),
-            settled,
+            places: places.iter().take(16).map(|place| (*place).into()).collect(),
+            detector: clip(detector.clone(), WORD),
+            compat: *rule_set == RuleSet::Compat,
+            at: time(*at),
+            settled: *settled,
             ordinal: self.ordinal,
         }
     }
@@ -699,7 +700,7 @@ impl PageItem for Numbered {
             at: untime(message.at),
             settled: message.settled,
         };
-        Self { ordinal: message.ordinal, signal }
+        Self { ordinal: message.ordinal, signal: Arc::new(signal) }
     }
 }
 

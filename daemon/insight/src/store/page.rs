@@ -74,22 +74,26 @@ packed!(Turn, ToolCall, Approval, CompactionRow, ArtifactRow, Numbered);
 
 /// Writes changed rows (none for one that is gone) of a session into their pages.
 ///
-/// What the store holds must be what the last batch left: of one session, one change is under way at a time.
-/// `fresh` says that the session has no pages of this kind.
+/// The changes come in the order of their ordinals. What the store holds must be what the last batch left: of one
+/// session, one change is under way at a time. `fresh` says that the session has no pages of this kind.
 pub(crate) fn merge<R: Packed>(
     reader: &Reader,
     batch: &mut Batch,
     session: &SessionId,
     kind: Kind,
-    changes: BTreeMap<u32, Option<R>>,
+    changes: impl IntoIterator<Item = (u32, Option<R>)>,
     fill: Fill,
     fresh: bool,
 ) -> Result<(), StoreError> {
-    if changes.is_empty() {
+    let mut changes = changes.into_iter().peekable();
+    if changes.peek().is_none() {
         return Ok(());
     }
-    let firsts = if fresh { Vec::new() } else { first_ordinals(reader, session, kind)? };
-    let mut changes = changes.into_iter().peekable();
+    if fresh {
+        write(batch, session, kind, changes.filter_map(|(_, row)| row), fill);
+        return Ok(());
+    }
+    let firsts = first_ordinals(reader, session, kind)?;
     while let Some(&(ordinal, _)) = changes.peek() {
         // The page that holds it: the last one that begins at or before it; for rows before all others, the
         // first one.

@@ -1,5 +1,6 @@
 //! A daemon that comes back.
 
+use std::fs;
 use std::time::Instant;
 
 use crate::lab::Lab;
@@ -25,6 +26,26 @@ fn nothing_is_read_twice_after_a_restart() {
     spine.failing_turn(2);
     lab.read_all();
     assert_eq!(lab.signals(&spine.id).len(), 2);
+}
+
+#[test]
+fn a_rollout_that_was_archived_while_nobody_looked_is_known_by_its_new_place() {
+    let mut lab = Lab::new();
+    let name = "rollout-2026-03-02T08-00-00-01930f5e-77aa-7c01-9b1d-2f0f6a0c4e11.jsonl";
+    let line = r#"{"timestamp":"2026-03-02T08:00:00Z","type":"event_msg","payload":{"type":"user_message","message":"hello"}}"#;
+    let (day, archive) = (lab.home().join("sessions/2026/03/02"), lab.home().join("archived_sessions"));
+    fs::create_dir_all(&day).unwrap();
+    fs::create_dir_all(&archive).unwrap();
+    fs::write(day.join(name), format!("{line}\n")).unwrap();
+    lab.start();
+    lab.read_all();
+    lab.stop();
+    fs::rename(day.join(name), archive.join(name)).unwrap();
+    lab.start();
+    lab.read_all();
+    let source = lab.block_on(lab.insight().source("01930f5e")).unwrap();
+    assert_eq!(source.files, [archive.join(name)]);
+    assert_eq!(lab.block_on(lab.insight().stats()).unwrap().bytes_read, 0);
 }
 
 #[test]

@@ -374,10 +374,10 @@ mod tests {
     }
 
     #[test]
-    fn requests_tell_the_users_words_and_answers_their_tokens() {
+    fn requests_tell_that_the_user_spoke_and_answers_their_tokens() {
         let asked = format!(r#"{{"type":"inference_started","model":"m","request_payload":{REFERENCE}}}"#);
         let words = r#"{"model":"m","input":[{"type":"message","role":"developer","content":[]},{"type":"message","role":"user","content":[{"type":"input_text","text":"do it"}]}]}"#;
-        let said = Item::Message { role: "user".into(), text: "do it".into() };
+        let said = Item::Message { role: "user".into() };
         assert_eq!(decode(&asked, Some(words)), shown(&Body::Item { turn: "u".into(), item: said }));
         let later =
             r#"{"input":[{"type":"message","role":"user"},{"type":"function_call_output","call_id":"c"}]}"#;

@@ -107,7 +107,10 @@ pub(super) fn event<'a>(kind: &str, message: &mut Message<'a>) -> Result<Option<
         "exec_command_end" => Event::ExecEnd(Box::new(exec_end(message)?)),
         "token_count" => tokens(message)?,
         "agent_message" => Event::AgentMessage(words(message)?),
-        "agent_reasoning" | "agent_reasoning_raw_content" => Event::Reasoning(words(message)?),
+        "agent_reasoning" | "agent_reasoning_raw_content" => {
+            message.end()?;
+            Event::Reasoning
+        }
         "user_message" => Event::UserMessage(words(message)?),
         "task_started" | "turn_started" => Event::TurnStarted,
         "task_complete" | "turn_complete" => {

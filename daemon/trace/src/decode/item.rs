@@ -12,9 +12,8 @@ pub(super) fn item<'a>(kind: Text<'a>, message: &mut Message<'a>) -> Result<Body
     const META: &str = "internal_chat_message_metadata_passthrough";
     let (item, meta) = match &*kind {
         "message" => {
-            let [role, content, meta] = message.pick(["role", "content", META])?;
-            let content = content.map(joined_text).unwrap_or_default();
-            (Item::Message { role: text(role), text: content }, meta)
+            let [role, meta] = message.pick(["role", META])?;
+            (Item::Message { role: text(role) }, meta)
         }
         "function_call" | "custom_tool_call" => {
             let [call, name, arguments, input, meta] =
@@ -200,10 +199,7 @@ pub(super) fn of_turn(item: Option<Raw<'_>>, completed: bool) -> Result<OfTurn<'
             let [content, words] = item.pick(["content", "text"])?;
             Event::AgentMessage(content.or(words).map(joined_text).unwrap_or_default())
         }
-        "Reasoning" => {
-            let [summary] = item.pick(["summary_text"])?;
-            Event::Reasoning(summary.map(joined_text).unwrap_or_default())
-        }
+        "Reasoning" => Event::Reasoning,
         "CommandExecution" => command(item, completed)?,
         "FileChange" => file_change(item, completed)?,
         "McpToolCall" => mcp_call(item, completed)?,

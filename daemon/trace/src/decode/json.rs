@@ -462,7 +462,7 @@ fn unescape(inside: &[u8], limit: usize) -> String {
     let mut rest = &*valid;
     let mut text = String::with_capacity(rest.len().min(limit));
     while text.len() < limit {
-        let Some(plain) = rest.bytes().position(|byte| byte == b'\\') else {
+        let Some(plain) = memchr(b'\\', rest.as_bytes()) else {
             text.push_str(rest);
             break;
         };

@@ -19,23 +19,23 @@ pub fn rollout(line: &[u8], place: Place) -> Result<Record<'_>, DecodeError> {
 /// A line as Codex writes it. None says that the general way must be taken.
 fn usual(line: &[u8], place: Place) -> Option<Record<'_>> {
     let mut cursor = Cursor { line, at: 0 };
-    cursor.step(r#"{"timestamp":"#)?;
+    cursor.step(br#"{"timestamp":"#)?;
     let time = cursor.string()?;
     let mut seq = place.line;
-    if cursor.step(r#","ordinal":"#).is_some() {
+    if cursor.step(br#","ordinal":"#).is_some() {
         seq = cursor.count()?.saturating_add(1);
     }
-    cursor.step(r#","type":"#)?;
+    cursor.step(br#","type":"#)?;
     let outer = cursor.string()?;
     if outer == b"world_state" {
         return Some(Record { seq, time: time::parse(time), place, body: Body::Nothing });
     }
     if !matches!(outer, b"event_msg" | b"response_item") {
-        cursor.step(r#","payload":"#)?;
+        cursor.step(br#","payload":"#)?;
         let body = body(json::lossy(outer), cursor.last_object()?).ok()?;
         return Some(Record { seq, time: time::parse(time), place, body });
     }
-    cursor.step(r#","payload":{"type":"#)?;
+    cursor.step(br#","payload":{"type":"#)?;
     let kind = cursor.string()?;
     let is_event = outer == b"event_msg";
     let body = if is_event && event::carries_nothing(kind) {
@@ -54,10 +54,10 @@ fn usual(line: &[u8], place: Place) -> Option<Record<'_>> {
 
 /// Whether only what nobody asks for follows the payload.
 fn closes(cursor: &mut Cursor<'_>) -> Option<()> {
-    if cursor.step(r#","metadata":"#).is_some() {
+    if cursor.step(br#","metadata":"#).is_some() {
         cursor.at = json::value_at(cursor.line, cursor.at).ok()?.end();
     }
-    cursor.closes("}")
+    cursor.closes(b"}")
 }
 
 fn general(line: &[u8], place: Place) -> Result<Record<'_>, DecodeError> {

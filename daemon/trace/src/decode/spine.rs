@@ -19,24 +19,24 @@ pub fn spine(line: &[u8], place: Place) -> Result<Record<'_>, DecodeError> {
 /// A line as Codex writes it. None says that the general way must be taken.
 fn usual(line: &[u8], place: Place) -> Option<Record<'_>> {
     let mut cursor = Cursor { line, at: 0 };
-    cursor.step(r#"{"schema_version":"#)?;
+    cursor.step(br#"{"schema_version":"#)?;
     cursor.string()?;
-    cursor.step(r#","thread_id":"#)?;
+    cursor.step(br#","thread_id":"#)?;
     cursor.string()?;
-    cursor.step(r#","seq":"#)?;
+    cursor.step(br#","seq":"#)?;
     let seq = cursor.count()?;
-    cursor.step(r#","timestamp":"#)?;
+    cursor.step(br#","timestamp":"#)?;
     let time = cursor.string()?;
-    cursor.step(r#","type":"#)?;
+    cursor.step(br#","type":"#)?;
     let kind = cursor.string()?;
     if kind != b"event" {
-        cursor.step(r#","payload":"#)?;
+        cursor.step(br#","payload":"#)?;
         let body = body(json::lossy(kind), cursor.last_object()?).ok()?;
         return Some(Record { seq, time: time::parse(time), place, body });
     }
-    cursor.step(r#","payload":{"id":"#)?;
+    cursor.step(br#","payload":{"id":"#)?;
     let turn = cursor.string()?;
-    cursor.step(r#","msg":{"type":"#)?;
+    cursor.step(br#","msg":{"type":"#)?;
     let kind = cursor.string()?;
     let body = if event::carries_nothing(kind) || copies_another(kind) {
         Body::Nothing
@@ -44,7 +44,7 @@ fn usual(line: &[u8], place: Place) -> Option<Record<'_>> {
         let mut message = Message::behind(line, cursor.at);
         let body = body_of_event(json::lossy(turn), &json::lossy(kind), &mut message).ok()?;
         cursor.at = message.end().ok()?;
-        cursor.closes("}}")?;
+        cursor.closes(b"}}")?;
         body
     };
     Some(Record { seq, time: time::parse(time), place, body })

@@ -208,7 +208,7 @@ impl Deriver {
             | Event::Shutdown
             | Event::TurnStarted
             | Event::UserMessage(_)
-            | Event::Reasoning(_)
+            | Event::Reasoning
             | Event::Other { .. } => {}
         }
     }

@@ -33,7 +33,10 @@ pub(super) fn hash(text: &str) -> u64 {
 /// A hash of a text's words, whatever the space between them: one record joins the parts of a message with
 /// newlines, another one with nothing.
 pub(super) fn hash_of_words(text: &str) -> u64 {
-    let dense: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let mut dense = Vec::with_capacity(text.len());
+    for word in text.as_bytes().split(u8::is_ascii_whitespace) {
+        dense.extend_from_slice(word);
+    }
     XxHash3_64::oneshot(&dense)
 }
 

@@ -219,13 +219,10 @@ impl Catalog {
             .filter(|rollout| rollout.stat != FileStat::UNSEEN)
             .min_by(|a, b| a.rank().cmp(&b.rank()));
         match (entry.spine.filter(|spine| !spine.segments.is_empty()), rollout) {
-            // Nobody has to know who wrote it: there is nothing else.
-            (Some(spine), None) => {
-                let recorded = self.origin(id, &spine) == Some(Origin::Spindle);
-                Some(self.spine_source(id, &spine, recorded))
-            }
+            // Nobody has to know who wrote it, so nothing is opened: there is nothing else.
+            (Some(spine), None) => Some(self.spine_source(id, &spine)),
             (Some(spine), Some(rollout)) => match self.origin(id, &spine) {
-                Some(Origin::Codex) => Some(self.spine_source(id, &spine, false)),
+                Some(Origin::Codex) => Some(self.spine_source(id, &spine)),
                 Some(Origin::Spindle) | None => Some(self.rollout_source(id, rollout)),
             },
             (None, Some(rollout)) => Some(self.rollout_source(id, rollout)),
@@ -253,7 +250,7 @@ impl Catalog {
         Store::Spines.below(&self.homes[spine.home]).join(id.as_str())
     }
 
-    fn spine_source(&self, id: &SessionId, spine: &Spine, recorded: bool) -> SessionSource {
+    fn spine_source(&self, id: &SessionId, spine: &Spine) -> SessionSource {
         let directory = self.spine_directory(id, spine);
         let file = |segment: &Segment| {
             source_file(segment.name.index, directory.join(segment.name.to_string()), segment.stat)
@@ -265,7 +262,6 @@ impl Catalog {
             home: self.homes[spine.home].clone(),
             directory,
             archived: false,
-            recorded,
         }
     }
 
@@ -277,7 +273,6 @@ impl Catalog {
             files: vec![source_file(0, rollout.path, rollout.stat)],
             home: self.homes[rollout.home].clone(),
             archived: rollout.archived,
-            recorded: false,
         }
     }
 

@@ -49,8 +49,6 @@ pub struct SessionSource {
     pub home: PathBuf,
     /// Whether it is a rollout that was archived.
     pub archived: bool,
-    /// Whether it is a spine that Spindle recorded, whose rollout is gone.
-    pub recorded: bool,
 }
 
 impl SessionSource {
