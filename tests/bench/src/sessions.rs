@@ -60,7 +60,9 @@ impl CodexHome {
             }
         }
         // The largest first, so that the threads end together.
-        files.sort_by_cached_key(|file| std::cmp::Reverse(fs::metadata(file).map_or(0, |metadata| metadata.len())));
+        files.sort_by_cached_key(|file| {
+            std::cmp::Reverse(fs::metadata(file).map_or(0, |metadata| metadata.len()))
+        });
         Ok(files)
     }
 }
