@@ -190,6 +190,13 @@ pub(crate) static SECTIONS: &[Section] = &[
                 |config| &mut config.traces.keep_deleted,
             )
             .on_start(),
+            Key::<Config>::new(
+                "record",
+                "Writes a trace spine for every Codex that a run of Spindle starts, while it works, below the\n\
+                 run's own Codex home.",
+                |config| &mut config.traces.record,
+            )
+            .on_start(),
         ],
     },
     Section {

@@ -84,6 +84,7 @@ pub(crate) struct Traces {
     pub(crate) live_window: Duration,
     pub(crate) rescan_every: Duration,
     pub(crate) keep_deleted: bool,
+    pub(crate) record: bool,
 }
 
 /// `[power]`
@@ -130,6 +131,7 @@ impl Default for Config {
                 live_window: Duration::from_mins(10),
                 rescan_every: Duration::from_mins(1),
                 keep_deleted: true,
+                record: true,
             },
             power: Power { inhibit_sleep: false },
             hooks: Vec::new(),

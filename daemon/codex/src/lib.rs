@@ -8,6 +8,7 @@
 //! - [`Decoder`] turns the bytes of stdout into [`Event`]s, live or after the fact.
 //! - [`Transcript`] gathers the events of one run; [`RunUsage`] is what it cost.
 //! - [`classify()`] decides how the run ended; [`Outcome`] says so, with its evidence.
+//! - [`Witness`] is told of the threads that Codex works on.
 //! - [`Renderer`] shows events as text; [`Snapshot`] cleans up after a killed Codex.
 
 mod binary;
@@ -30,6 +31,7 @@ mod thread;
 mod transcript;
 mod usage;
 mod version;
+mod witness;
 
 pub use binary::{Binary, BinaryKind, LocateError};
 pub use classify::classify;
@@ -48,3 +50,4 @@ pub use thread::{InvalidThreadId, ThreadId};
 pub use transcript::{ItemState, McpCall, ShellCommand, Terminal, Transcript};
 pub use usage::{RunUsage, TokenUsage, UsageBasis, UsageContext};
 pub use version::{InvalidVersion, Version};
+pub use witness::{Testimony, Witness, Work, home_of};

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::near::rollout_near;
 use super::origin::{self, Origin};
 use super::stat::{DirectoryStamp, Fence, FileIdentity, FileStat, Refused};
 use super::walk::{self, Scan, Tally, Walker};
@@ -163,7 +164,23 @@ impl Catalog {
             .into_iter()
             .filter_map(|known| self.rollout_now(known))
             .collect();
+        if entry.rollouts.is_empty()
+            && let Some(spine) = &entry.spine
+            && self.origin(id, spine) == Some(Origin::Spindle)
+        {
+            entry.rollouts.extend(self.unheard_rollout(id, spine.home));
+        }
         self.choose(id, entry)
+    }
+
+    /// The rollout that a spine is recorded from. While both are new, the spine may be heard of first; to read it
+    /// and the rollout afterwards would tell everything twice.
+    fn unheard_rollout(&self, id: &SessionId, home: usize) -> Option<Rollout> {
+        let root = &self.homes[home];
+        let path = rollout_near(root, id)?;
+        let stat = Fence::around(&Store::Rollouts.below(root)).file(&path).ok()?;
+        self.hear_of_rollout(id, home, false, &path);
+        Some(Rollout { home, archived: false, path, stat })
     }
 
     fn spine_now(&self, id: &SessionId, known: Option<&Spine>) -> Option<Spine> {

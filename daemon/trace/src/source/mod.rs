@@ -15,6 +15,7 @@
 
 mod catalog;
 mod name;
+mod near;
 mod origin;
 mod stat;
 mod walk;
@@ -27,6 +28,7 @@ use std::time::SystemTime;
 pub use catalog::Catalog;
 pub(crate) use catalog::Store;
 pub(crate) use name::{part_of_date, rollout as thread_of_rollout, segment as segment_number};
+pub(crate) use near::{days_of, rollout_anywhere, rollout_near};
 pub use stat::FileIdentity;
 pub(crate) use stat::{Fence, FileStat, Refused, open as open_file};
 pub use walk::Scan;

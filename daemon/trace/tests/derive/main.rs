@@ -8,6 +8,7 @@ mod dialects;
 mod epochs;
 mod limits;
 mod lineage;
+mod live;
 mod recordings;
 mod restarts;
 mod rollouts;
