@@ -239,7 +239,7 @@ async fn open_engine(paths: &Paths, config: &Config, ear: Option<Arc<Ear>>) -> R
     let soft_limit = raise_open_files().map_err(ServeError::Processes)?;
     let shim = ShimCommand::own_program([SHIM]).map_err(ServeError::Processes)?;
     let keeper = ShimCommand::own_program([KEEPER]).map_err(ServeError::Processes)?;
-    let autorun = Autorun::new(keeper, config.codex_binary());
+    let autorun = Autorun::new(keeper, config.codex_binary()).with_bundles(config.traces.bundles);
     let autorun = match ear {
         Some(ear) => autorun.witnessed_by(ear),
         None => autorun,

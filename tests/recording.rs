@@ -23,6 +23,7 @@ here=$(dirname "$0")
 wait_for() { while [ ! -e "$here/$1" ]; do sleep 0.02; done; }
 printf '{"type":"thread.started","thread_id":"%s"}\n' "$(cat "$here/thread")"
 echo '{"type":"turn.started"}'
+echo "${CODEX_ROLLOUT_TRACE_ROOT:-none}" >"$here/bundles"
 rollout=$(cat "$here/rollout")
 mkdir -p "$(dirname "$rollout")"
 for piece in 1 2 3; do
@@ -320,6 +321,20 @@ async fn nothing_is_recorded_where_the_configuration_says_so() {
     assert!(scene.rollout().exists() && !scene.home.join("trace_spine").exists());
 }
 
+#[tokio::test]
+async fn bundles_are_asked_for_only_where_the_configuration_says_so() {
+    for (config, wanted) in [("", "none"), ("[traces]\nbundles = true\n", "/home/.codex/rollout_trace")] {
+        let scene = Scene::new(config).await;
+        let run = scene.start();
+        for piece in 1..=3 {
+            scene.go(piece);
+        }
+        scene.wait(&run).await;
+        let asked = fs::read_to_string(scene.nest.path("bundles")).unwrap();
+        assert!(asked.trim_end().ends_with(wanted), "{config}: {asked}");
+    }
+}
+
 /// The real Codex CLI against the model server.
 mod real_codex {
     use model_server::{ModelServer, Options, Release, Scratch};
@@ -403,6 +418,47 @@ mod real_codex {
     #[tokio::test]
     async fn an_iteration_of_the_current_release_is_recorded_while_it_works() {
         is_recorded(Release::Current, false).await;
+    }
+
+    /// A thread that is ephemeral has a bundle and nothing else.
+    #[tokio::test]
+    async fn a_session_that_has_only_a_bundle_is_read_from_it() {
+        let Some(codex) = Release::Current.binary_or_skip() else { return };
+        let server =
+            ModelServer::start(Options { default: "agent".to_owned(), ..Options::default() }).unwrap();
+        let scratch = Scratch::new(server.url()).unwrap();
+        let mut nest = Nest::empty();
+        for (name, path) in [("CODEX_HOME", scratch.codex_home()), ("TMPDIR", scratch.tmp())] {
+            nest.set(name, path.display().to_string());
+        }
+        nest.configure("[traces]\nbundles = true\n");
+        nest.start().await;
+        prepare(&nest, &scratch.repo(), &codex, "Write `file-1.txt`");
+        let config = scratch.repo().join(".codex-autorunner/config.yml");
+        let text = fs::read_to_string(&config).unwrap();
+        assert!(text.contains("    - exec\n"), "{text}");
+        fs::write(&config, text.replace("    - exec\n", "    - exec\n    - --ephemeral\n")).unwrap();
+        let run = start(&nest, &scratch.repo());
+        let ended = nest.wait(&run).await;
+        assert_eq!(nest::outcome(&ended), "succeeded 0", "{ended:?}");
+
+        assert!(!scratch.codex_home().join("trace_spine").exists());
+        json_of(&nest, &["trace", "ingest", "--wait"]);
+        let sessions = json_of(&nest, &["trace", "sessions", "--all"]);
+        let session = &sessions["sessions"].as_array().unwrap()[0];
+        assert_eq!(
+            (session["turn_count"].as_u64(), session["tool_call_count"].as_u64()),
+            (Some(1), Some(2)),
+            "{session}"
+        );
+        let id = session["id"].as_str().unwrap();
+        let verified = nest.spindle(["trace", "verify", id]);
+        assert!(verified.status.success(), "{verified:?}");
+        let atif = nest.path("atif");
+        json_of(&nest, &["trace", "atif", id, "-o", atif.to_str().unwrap()]);
+        let written = fs::read_dir(&atif).unwrap().next().unwrap().unwrap().path();
+        let trajectory = fs::read_to_string(written).unwrap();
+        assert!(trajectory.contains("apply_patch") && trajectory.contains("exec_command"), "{trajectory}");
     }
 
     #[tokio::test]

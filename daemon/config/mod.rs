@@ -85,6 +85,7 @@ pub(crate) struct Traces {
     pub(crate) rescan_every: Duration,
     pub(crate) keep_deleted: bool,
     pub(crate) record: bool,
+    pub(crate) bundles: bool,
 }
 
 /// `[power]`
@@ -132,6 +133,7 @@ impl Default for Config {
                 rescan_every: Duration::from_mins(1),
                 keep_deleted: true,
                 record: true,
+                bundles: false,
             },
             power: Power { inhibit_sleep: false },
             hooks: Vec::new(),

@@ -73,13 +73,14 @@ pub struct Autorun {
     keeper: ShimCommand,
     codex: Option<String>,
     witness: Option<Arc<dyn Witness>>,
+    bundles: bool,
 }
 
 impl Autorun {
     /// `keeper` is the command that becomes [`crate::keeper::main`]. `codex` is the daemon's own idea of the Codex
     /// command; it wins over `config.yml`, and the run's variable [`driver::BINARY_VARIABLE`] wins over it.
     pub fn new(keeper: ShimCommand, codex: Option<String>) -> Self {
-        Self { keeper, codex, witness: None }
+        Self { keeper, codex, witness: None, bundles: false }
     }
 
     /// The same, telling somebody of the threads that Codex works on. Each iteration ends only when the witness has
@@ -87,6 +88,13 @@ impl Autorun {
     #[must_use]
     pub fn witnessed_by(self, witness: Arc<dyn Witness>) -> Self {
         Self { witness: Some(witness), ..self }
+    }
+
+    /// The same, asking Codex for rollout trace bundles or not. Where the run's own variables say something about
+    /// them, that counts.
+    #[must_use]
+    pub fn with_bundles(self, bundles: bool) -> Self {
+        Self { bundles, ..self }
     }
 }
 

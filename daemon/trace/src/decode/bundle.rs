@@ -159,7 +159,13 @@ fn request<'a>(
     if text(kind) != "message" || text(role) != "user" {
         return Ok(Body::Nothing);
     }
-    Ok(about(turn, item::item("message".into(), &mut Message::whole(newest))?))
+    // No event tells them. A request that is repeated repeats them, which is noticed as with every event.
+    Ok(match item::item("message".into(), &mut Message::whole(newest))? {
+        Body::Item { item: Item::Message { text, .. }, .. } => {
+            Body::Event { turn, event: Event::UserMessage(text) }
+        }
+        _ => Body::Nothing,
+    })
 }
 
 /// What the model answered: its tokens. Its words come with the events, its calls on lines of their own.
@@ -377,8 +383,8 @@ mod tests {
     fn requests_tell_the_users_words_and_answers_their_tokens() {
         let asked = format!(r#"{{"type":"inference_started","model":"m","request_payload":{REFERENCE}}}"#);
         let words = r#"{"model":"m","input":[{"type":"message","role":"developer","content":[]},{"type":"message","role":"user","content":[{"type":"input_text","text":"do it"}]}]}"#;
-        let said = Item::Message { role: "user".into(), text: "do it".into() };
-        assert_eq!(decode(&asked, Some(words)), shown(&Body::Item { turn: "u".into(), item: said }));
+        let said = Event::UserMessage("do it".into());
+        assert_eq!(decode(&asked, Some(words)), shown(&Body::Event { turn: "u".into(), event: said }));
         let later =
             r#"{"input":[{"type":"message","role":"user"},{"type":"function_call_output","call_id":"c"}]}"#;
         assert_eq!(decode(&asked, Some(later)), shown(&Body::Nothing));

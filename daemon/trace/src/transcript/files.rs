@@ -5,7 +5,7 @@ use std::{fs, io};
 
 use crate::SessionId;
 use crate::session::Format;
-use crate::source::{SessionSource, rollout_anywhere};
+use crate::source::{BUNDLE_EVENTS, SessionSource, rollout_anywhere};
 use crate::spine;
 
 /// The files of one session, in order.
@@ -49,8 +49,11 @@ pub enum FilesError {
 }
 
 impl SessionFiles {
-    /// What lies at a path: a spine's directory, a bundle, or a rollout.
+    /// What lies at a path: a spine's directory, a bundle of ours or of Codex, or a rollout.
     pub fn at(path: &Path) -> Result<Self, FilesError> {
+        if path.join(BUNDLE_EVENTS).is_file() {
+            return Ok(Self { format: Format::Bundle, ..Self::rollout(&path.join(BUNDLE_EVENTS)) });
+        }
         if path.is_dir() {
             let bundle = path.join("bundle.json").is_file();
             let spine = if bundle { path.join("spine") } else { path.to_owned() };

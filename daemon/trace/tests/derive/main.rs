@@ -3,6 +3,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "records are written where they are passed")]
 
 mod approvals;
+mod bundles;
 mod calls;
 mod dialects;
 mod epochs;
