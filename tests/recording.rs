@@ -352,6 +352,8 @@ mod real_codex {
         for (name, path) in [("CODEX_HOME", &home), ("TMPDIR", &scratch.tmp())] {
             nest.set(name, path.display().to_string());
         }
+        // Three sources for one session: rollout, spine and, of the current release, a bundle.
+        nest.configure("[traces]\nbundles = true\n");
         nest.start().await;
         // The agent's first command waits for the test.
         let item = r#"Write `file-1.txt` mock:shell cmd="while ! test -e go; do sleep 0.1; done""#;
@@ -400,7 +402,10 @@ mod real_codex {
         kinds.sort_unstable();
         kinds.dedup();
         assert_eq!(kinds.len(), all, "{signals}");
-        assert!(!nest.log().contains("signal.withdrawn"), "{}", nest.log());
+        let log = nest.log();
+        assert!(!log.contains("signal.withdrawn"), "{log}");
+        assert_eq!(log.matches("session.started").count(), 1, "{log}");
+        assert_eq!(home.join("rollout_trace").exists(), release == Release::Current);
     }
 
     fn rollout_of(home: &Path, thread: &str) -> PathBuf {

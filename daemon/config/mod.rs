@@ -77,6 +77,7 @@ pub(crate) struct Codex {
 
 /// `[traces]`
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own in the file")]
 pub(crate) struct Traces {
     pub(crate) enabled: bool,
     homes: Vec<PathBuf>,

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use codex::{Testimony, Witness, Work};
 use futures_util::FutureExt as _;
+use futures_util::future::FusedFuture as _;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -124,28 +125,29 @@ async fn record(begun: Begun, bell: Bell, stopping: CancellationToken) {
     let mut git = pin!(git::state(&work.cwd).fuse());
     let mut complained = false;
     let orderly = loop {
-        let pause = match recording.look(false).await {
-            Ok(()) if recording.hears() => LOOK,
-            Ok(()) => POLL,
-            Err(error) => {
-                if !std::mem::replace(&mut complained, true) {
-                    tell(&work, &error);
-                }
-                if is_final(&error) {
-                    return;
-                }
-                LOOK
+        let looked = recording.look(false).await;
+        if let Err(error) = &looked {
+            if !std::mem::replace(&mut complained, true) {
+                tell(&work, error);
             }
-        };
+            if is_final(error) {
+                return;
+            }
+        }
+        let pause = if recording.hears() || looked.is_err() { LOOK } else { POLL };
         tokio::select! {
-            () = wake.notified() => {}
+            // After an error each look begins from the start of the rollout.
+            () = wake.notified(), if looked.is_ok() => {}
             () = tokio::time::sleep(pause) => {}
             state = &mut git => recording.desk(|desk| desk.begin = state).await,
             end = &mut ended => break end.is_ok(),
             () = stopping.cancelled() => break false,
         }
     };
-    if orderly && let Ok(state @ Some(_)) = timeout(GIT_AT_END, git).await {
+    if orderly
+        && !git.is_terminated()
+        && let Ok(state) = timeout(GIT_AT_END, git).await
+    {
         recording.desk(|desk| desk.begin = state).await;
     }
     match recording.end(orderly, &work.cwd).await {

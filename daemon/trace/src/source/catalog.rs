@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::Deserialize;
-
+use super::bundle::Bundle;
 use super::near::rollout_near;
 use super::origin::{self, Origin};
 use super::stat::{DirectoryStamp, Fence, FileIdentity, FileStat, Refused};
@@ -100,27 +99,6 @@ pub(super) struct Rollout {
     pub(super) archived: bool,
     pub(super) path: PathBuf,
     pub(super) stat: FileStat,
-}
-
-/// A rollout trace bundle: each process of Codex writes one of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Bundle {
-    pub(super) home: usize,
-    pub(super) directory: PathBuf,
-    /// Of the file with its events.
-    pub(super) stat: FileStat,
-}
-
-impl Bundle {
-    /// When it was begun, in milliseconds since 1970, as its manifest says.
-    fn started(&self) -> u64 {
-        #[derive(Deserialize)]
-        struct Manifest {
-            started_at_unix_ms: u64,
-        }
-        let text = std::fs::read(self.directory.join("manifest.json")).unwrap_or_default();
-        serde_json::from_slice(&text).map_or(0, |manifest: Manifest| manifest.started_at_unix_ms)
-    }
 }
 
 impl Rollout {
@@ -344,6 +322,10 @@ impl Catalog {
     /// The bundles of a session that has nothing else, such as an ephemeral one: one for each of its processes.
     fn bundle_source(&self, id: &SessionId, mut bundles: Vec<Bundle>) -> Option<SessionSource> {
         bundles.retain(|bundle| bundle.stat != FileStat::UNSEEN);
+        // A rollout that is still to come would have the session read anew.
+        if !bundles.iter().any(Bundle::is_alone) {
+            return None;
+        }
         let home = bundles.iter().map(|bundle| bundle.home).min()?;
         bundles.retain(|bundle| bundle.home == home);
         bundles.sort_by_cached_key(|bundle| (bundle.started(), bundle.directory.clone()));

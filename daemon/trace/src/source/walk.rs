@@ -8,7 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::catalog::{Bundle, Catalog, Rollout, Segment, Spine, Store, Taken};
+use super::bundle::Bundle;
+use super::catalog::{Catalog, Rollout, Segment, Spine, Store, Taken};
 use super::stat::{DirectoryStamp, Fence, Refused};
 use super::{Finding, Trouble, name};
 use crate::SessionId;

@@ -164,6 +164,34 @@ fn a_bundle_is_verified_with_its_payloads() {
 }
 
 #[test]
+fn a_bundle_of_a_thread_that_is_to_have_a_rollout_is_waited_with() {
+    let home = Home::new();
+    let bundle = home.write("a", 1_795_000_000_000);
+    let metadata = |rollout: Value| {
+        fs::write(bundle.join("payloads/1.json"), json!({ "rollout_path": rollout }).to_string()).unwrap();
+    };
+    let events = fs::read_to_string(bundle.join("trace.jsonl")).unwrap();
+    let under_way: String = events.lines().take(5).map(|line| line.to_owned() + "\n").collect();
+    fs::write(bundle.join("trace.jsonl"), &under_way).unwrap();
+    metadata(json!("/somewhere/rollout.jsonl"));
+    assert_eq!(home.look(), None, "Codex has just begun");
+    metadata(Value::Null);
+    assert_eq!(home.look().unwrap().format, Format::Bundle, "it is ephemeral");
+    metadata(json!("/somewhere/rollout.jsonl"));
+    fs::write(bundle.join("trace.jsonl"), &events).unwrap();
+    assert_eq!(home.look().unwrap().format, Format::Bundle, "Codex has ended");
+    fs::write(bundle.join("trace.jsonl"), &under_way).unwrap();
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_mins(2);
+    fs::File::options()
+        .append(true)
+        .open(bundle.join("trace.jsonl"))
+        .unwrap()
+        .set_modified(long_ago)
+        .unwrap();
+    assert_eq!(home.look().unwrap().format, Format::Bundle, "Codex was killed");
+}
+
+#[test]
 fn a_bundle_is_read_only_where_there_is_nothing_else_and_several_are_one_session() {
     let home = Home::new();
     // By their manifests, the second one was begun first.
