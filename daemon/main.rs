@@ -3,7 +3,7 @@
 //! - [`args`], [`config`]: what it is told; [`offline`]: what it does for `spindle` without a daemon;
 //! - [`life`]: from the start to the end, with [`detach`], [`lock`], [`listen`], [`logging`], [`signals`],
 //!   [`notify`] and [`power`];
-//! - [`serve`], [`tasks`], [`api`], [`hooks`], [`tables`]: the daemon at work.
+//! - [`serve`], [`tasks`], [`api`], [`hooks`], [`recording`], [`tables`]: the daemon at work.
 
 mod api;
 mod args;
@@ -18,6 +18,7 @@ mod logging;
 mod notify;
 mod offline;
 mod power;
+mod recording;
 mod router;
 mod serve;
 mod signals;

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api;
 use crate::args::{KEEPER, SHIM};
 use crate::config::Config;
+use crate::recording::{Ear, Recordings};
 use crate::router::{Faces, router};
 use crate::tables::TABLES;
 use crate::tasks::{OnEnd, Tasks};
@@ -100,7 +101,8 @@ impl Daemon {
         let stopping = CancellationToken::new();
         let stop_runs = CancellationToken::new();
         let tasks = Tasks::new(stopping.clone());
-        let engine = open_engine(&paths, &config).await?;
+        let (recordings, ear) = config.traces.record.then(Recordings::new).unzip();
+        let engine = open_engine(&paths, &config, ear).await?;
         let codex = config.codex_binary();
         let insight =
             Insight::open(engine.clone(), config.insight_settings()).await.map_err(ServeError::Traces)?;
@@ -122,6 +124,9 @@ impl Daemon {
             let (insight, stopping) = (insight.clone(), stopping.clone());
             async move { insight.run(stopping).await.map_err(|error| error.to_string()) }
         });
+        if let Some(recordings) = recordings {
+            tasks.spawn("recording", OnEnd::Show, recordings.run(stopping.clone()));
+        }
         tasks.spawn("external runs", OnEnd::Show, {
             let (externals, stopping) = (externals.clone(), stopping.clone());
             async move { externals.run(stopping).await.map_err(|error| error.to_string()) }
@@ -230,14 +235,19 @@ impl Daemon {
     }
 }
 
-async fn open_engine(paths: &Paths, config: &Config) -> Result<Engine, ServeError> {
+async fn open_engine(paths: &Paths, config: &Config, ear: Option<Arc<Ear>>) -> Result<Engine, ServeError> {
     let soft_limit = raise_open_files().map_err(ServeError::Processes)?;
     let shim = ShimCommand::own_program([SHIM]).map_err(ServeError::Processes)?;
     let keeper = ShimCommand::own_program([KEEPER]).map_err(ServeError::Processes)?;
+    let autorun = Autorun::new(keeper, config.codex_binary()).with_bundles(config.traces.bundles);
+    let autorun = match ear {
+        Some(ear) => autorun.witnessed_by(ear),
+        None => autorun,
+    };
     let setup = Setup {
         state_dir: paths.state_dir.clone(),
         settings: config.engine_settings(),
-        registry: Registry::default().with(Exec).with(Autorun::new(keeper, config.codex_binary())),
+        registry: Registry::default().with(Exec).with(autorun),
         supervisor: Supervisor::new(shim, soft_limit),
         clock: Arc::new(SystemClock),
         on_end: hooks(config),

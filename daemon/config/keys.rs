@@ -190,6 +190,21 @@ pub(crate) static SECTIONS: &[Section] = &[
                 |config| &mut config.traces.keep_deleted,
             )
             .on_start(),
+            Key::<Config>::new(
+                "record",
+                "Writes a trace spine for every Codex that a run of Spindle starts, while it works, below the\n\
+                 run's own Codex home.",
+                |config| &mut config.traces.record,
+            )
+            .on_start(),
+            Key::<Config>::new(
+                "bundles",
+                "Asks every Codex that a run of Spindle starts for a rollout trace bundle, in `rollout_trace`\n\
+                 below the run's own Codex home. They hold every request to the model, whole prompts included,\n\
+                 grow fast, and are never removed. Releases as old as 0.75.0 write none.",
+                |config| &mut config.traces.bundles,
+            )
+            .on_start(),
         ],
     },
     Section {

@@ -77,6 +77,7 @@ pub(crate) struct Codex {
 
 /// `[traces]`
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own in the file")]
 pub(crate) struct Traces {
     pub(crate) enabled: bool,
     homes: Vec<PathBuf>,
@@ -84,6 +85,8 @@ pub(crate) struct Traces {
     pub(crate) live_window: Duration,
     pub(crate) rescan_every: Duration,
     pub(crate) keep_deleted: bool,
+    pub(crate) record: bool,
+    pub(crate) bundles: bool,
 }
 
 /// `[power]`
@@ -130,6 +133,8 @@ impl Default for Config {
                 live_window: Duration::from_mins(10),
                 rescan_every: Duration::from_mins(1),
                 keep_deleted: true,
+                record: true,
+                bundles: false,
             },
             power: Power { inhibit_sleep: false },
             hooks: Vec::new(),

@@ -80,7 +80,9 @@ async fn at(path: PathBuf) -> Result<Vec<Target>, Status> {
         let text = format!("there is nothing at {}", path.display());
         return Err(status(Code::NotFound, "INVALID_PATH", text, ""));
     }
-    let home = ["trace_spine", "sessions", "archived_sessions"].iter().any(|name| path.join(name).is_dir());
+    let home = ["trace_spine", "sessions", "archived_sessions", "rollout_trace"]
+        .iter()
+        .any(|name| path.join(name).is_dir());
     if home {
         let listed = tokio::task::spawn_blocking(move || in_home(path)).await;
         return listed.map_err(|error| Status::internal(error.to_string()));
@@ -109,11 +111,11 @@ fn in_bundle(bundle: &Path) -> Vec<PathBuf> {
     spine.into_iter().chain(parts).collect()
 }
 
-/// A spine is verified as the directory that it is, with its meta files and artifacts.
+/// A spine and a bundle are verified as the directories that they are, with what lies beside their records.
 fn root(format: Format, first: &Path) -> PathBuf {
     match format {
-        Format::Spine => first.parent().unwrap_or(first).to_owned(),
-        Format::Rollout | Format::Bundle => first.to_owned(),
+        Format::Spine | Format::Bundle => first.parent().unwrap_or(first).to_owned(),
+        Format::Rollout => first.to_owned(),
     }
 }
 

@@ -303,8 +303,12 @@ fn from_recording(error: &RecordingError) -> Status {
     let text = whole(error);
     match error {
         RecordingError::Foreign(_) => status(Code::AlreadyExists, "NOT_EMPTY", text, ""),
+        RecordingError::Busy(_) => {
+            let hint = "a session of a supervised run is recorded while it runs; its spine is there already";
+            status(Code::FailedPrecondition, "BUSY", text, hint)
+        }
         RecordingError::NoThread(_) => invalid("INVALID_PATH", text),
-        RecordingError::Full(_) | RecordingError::Io { .. } => {
+        RecordingError::Full(_) | RecordingError::Rewritten(_) | RecordingError::Io { .. } => {
             status(Code::FailedPrecondition, "WRITE_FAILED", text, "")
         }
     }

@@ -16,7 +16,9 @@ mod settle;
 mod verdict;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use codex::Witness;
 use engine::process::{OsText, ShimCommand};
 use engine::{Failure, FailureKind, LeaseKey, OnInterrupt, Run, RunContext, Workflow};
 use jiff::Timestamp;
@@ -70,13 +72,29 @@ pub struct AutorunOutput {
 pub struct Autorun {
     keeper: ShimCommand,
     codex: Option<String>,
+    witness: Option<Arc<dyn Witness>>,
+    bundles: bool,
 }
 
 impl Autorun {
     /// `keeper` is the command that becomes [`crate::keeper::main`]. `codex` is the daemon's own idea of the Codex
     /// command; it wins over `config.yml`, and the run's variable [`driver::BINARY_VARIABLE`] wins over it.
     pub fn new(keeper: ShimCommand, codex: Option<String>) -> Self {
-        Self { keeper, codex }
+        Self { keeper, codex, witness: None, bundles: false }
+    }
+
+    /// The same, telling somebody of the threads that Codex works on. Each iteration ends only when the witness has
+    /// taken in what it left, so that a daemon that dies meanwhile tells of it again.
+    #[must_use]
+    pub fn witnessed_by(self, witness: Arc<dyn Witness>) -> Self {
+        Self { witness: Some(witness), ..self }
+    }
+
+    /// The same, asking Codex for rollout trace bundles or not. Where the run's own variables say something about
+    /// them, that counts.
+    #[must_use]
+    pub fn with_bundles(self, bundles: bool) -> Self {
+        Self { bundles, ..self }
     }
 }
 

@@ -8,12 +8,14 @@
 //! - [`Decoder`] turns the bytes of stdout into [`Event`]s, live or after the fact.
 //! - [`Transcript`] gathers the events of one run; [`RunUsage`] is what it cost.
 //! - [`classify()`] decides how the run ended; [`Outcome`] says so, with its evidence.
+//! - [`home_of`] knows the Codex home of a process; [`Witness`] is told of the threads that Codex works on.
 //! - [`Renderer`] shows events as text; [`Snapshot`] cleans up after a killed Codex.
 
 mod binary;
 mod classify;
 mod command;
 mod event;
+mod home;
 mod item;
 mod launcher;
 mod leftovers;
@@ -30,11 +32,13 @@ mod thread;
 mod transcript;
 mod usage;
 mod version;
+mod witness;
 
 pub use binary::{Binary, BinaryKind, LocateError};
 pub use classify::classify;
 pub use command::{Invocation, InvocationError, Turn};
 pub use event::{Body, Decoder, Event};
+pub use home::{BUNDLES_VARIABLE, bundles_below, home_of};
 pub use item::{ChangeKind, FileChange, Item, ItemKind, ItemStatus, TodoEntry};
 pub use leftovers::{Cleaned, Snapshot};
 pub use lines::{DEFAULT_LINE_LIMIT, Line, LineKind, LineSplitter};
@@ -48,3 +52,4 @@ pub use thread::{InvalidThreadId, ThreadId};
 pub use transcript::{ItemState, McpCall, ShellCommand, Terminal, Transcript};
 pub use usage::{RunUsage, TokenUsage, UsageBasis, UsageContext};
 pub use version::{InvalidVersion, Version};
+pub use witness::{Testimony, Witness, Work};

@@ -67,6 +67,7 @@ pub enum Unread {
 pub fn read<S: Sink>(id: SessionId, format: Format, files: &[(u32, &Path)], sink: S) -> Batch<S> {
     let mut reading = Reading {
         deriver: Deriver::new(id, format),
+        format,
         decoder: Decoder::new(format),
         sink,
         findings: Vec::new(),
@@ -85,6 +86,7 @@ pub fn read<S: Sink>(id: SessionId, format: Format, files: &[(u32, &Path)], sink
 
 struct Reading<S> {
     deriver: Deriver,
+    format: Format,
     decoder: Decoder,
     sink: S,
     findings: Vec<Finding>,
@@ -94,6 +96,7 @@ struct Reading<S> {
 
 impl<S: Sink> Reading<S> {
     fn file(&mut self, number: u32, path: &Path) -> io::Result<()> {
+        self.decoder = Decoder::for_file(self.format, path);
         let mut lines = LineReader::new(File::open(path)?, Splitter::new(number, Position::default()))?;
         lines.read_to_end(|piece| match piece {
             Piece::Line { place, bytes } => {

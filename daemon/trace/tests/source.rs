@@ -151,8 +151,8 @@ fn nothing_is_listed_again_where_nothing_changed() {
 
     let scan = until(|| Some(scanned(&catalog).1).filter(|scan| scan.listings == 0));
 
-    // 50 segments, their directories and 50 rollouts, the directories of a day and the roots; an absent archive.
-    assert_eq!(scan.stats, 50 + 50 + 50 + 4 + 1 + 1);
+    // 50 segments, their directories and 50 rollouts, the directories of a day and the roots; two absent ones.
+    assert_eq!(scan.stats, 50 + 50 + 50 + 4 + 1 + 2);
     assert_eq!(scan.files, 100);
 }
 

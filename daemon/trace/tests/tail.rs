@@ -358,3 +358,20 @@ fn inside_of_a_low_limit() {
         followed.session_until(&format!("s{number}"), |bytes| bytes == Some(6));
     }
 }
+
+#[test]
+fn a_bundle_that_appears_and_grows_is_told_of() {
+    let thread = "01930f5e-77aa-7c01-9b1d-2f0f6a0c4e11";
+    let home = Home::new();
+    fs::create_dir(home.path("rollout_trace")).unwrap();
+    let followed = follow(&home, by_events());
+    let events = format!("rollout_trace/trace-1fed7b2e-6ecb-4573-9f3b-97e4d6b84bcd-{thread}/trace.jsonl");
+    let last = "{\"payload\":{\"type\":\"recording_completed\"}}\n";
+    home.write(&events, last);
+    followed.session_until(thread, |bytes| bytes == Some(last.len() as u64));
+    assert_eq!(followed.catalog.look(&id(thread)).unwrap().format, Format::Bundle);
+    home.append(&events, last);
+    followed.session_until(thread, |bytes| bytes == Some(2 * last.len() as u64));
+    fs::remove_dir_all(home.path("rollout_trace")).unwrap();
+    followed.session_until(thread, |bytes| bytes.is_none());
+}

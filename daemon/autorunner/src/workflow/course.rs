@@ -10,7 +10,7 @@ use super::finish::{self, Finished};
 use super::iteration;
 use super::keeping::Watch;
 use super::prepare::{self, Plan, Prepared};
-use super::scribe::Assignment;
+use super::scribe::{Assignment, Watching};
 use super::{Autorun, AutorunOutput, blocking};
 use crate::driver::FoundCodex;
 use crate::repo::Layout;
@@ -77,7 +77,7 @@ pub(super) async fn run(
             Prepared::Go(plan) => {
                 watch.catch_up().await?;
                 let (pid, number) = (watch.pid(), watch.newest());
-                let iteration = Box::pin(iterate(ctx, layout, once, &mut at, *plan, pid, &number));
+                let iteration = Box::pin(iterate(ctx, autorun, layout, once, &mut at, *plan, pid, &number));
                 if let Some((reason, todo)) = watch.during(iteration).await? {
                     return finish::conclude(ctx, layout, &at, reason, todo).await;
                 }
@@ -89,8 +89,10 @@ pub(super) async fn run(
 }
 
 /// Runs the iteration that was prepared, and pauses after it. Why the loop ends, if it does so well.
+#[expect(clippy::too_many_arguments, reason = "what an iteration needs of its loop")]
 async fn iterate(
     ctx: &RunContext,
+    autorun: &Autorun,
     layout: &Layout,
     once: bool,
     at: &mut Progressed,
@@ -110,6 +112,7 @@ async fn iterate(
         last_run_id: at.last_run_id,
         runner_pid,
         snapshot: plan.snapshot,
+        witness: witness(ctx, autorun, layout),
         usage: codex::UsageContext { version: plan.codex.version, ..codex::UsageContext::default() },
     };
     at.codex = Some(plan.codex);
@@ -145,6 +148,14 @@ async fn iterate(
             Ok(None)
         }
     }
+}
+
+/// Who is told of the threads of the run's Codex, if its home can be known.
+fn witness(ctx: &RunContext, autorun: &Autorun, layout: &Layout) -> Option<Watching> {
+    let witness = autorun.witness.clone()?;
+    let cwd = layout.root().to_owned();
+    let home = codex::home_of(|name| ctx.variable(name), &cwd)?;
+    Some(Watching { witness, home, cwd })
 }
 
 /// Fails the run, unless somebody has resumed it since the failure.

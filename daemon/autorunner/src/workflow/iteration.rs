@@ -92,7 +92,13 @@ async fn follow(view: ProcessView, mut assignment: Assignment) -> Option<Seen> {
     }
     drop(sender);
     match writing.await {
-        Ok(seen) => Some(seen),
+        Ok(mut seen) => {
+            // Within the step: a daemon that dies here tells of the thread again.
+            if let Some(testimony) = seen.testimony.take() {
+                testimony.ended().await;
+            }
+            Some(seen)
+        }
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         // The daemon goes down; the next one follows from the start.
         Err(_) => std::future::pending().await,

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use codex::{Invocation, Snapshot, Transcript, Turn};
-use engine::{Failure, FailureKind, ProcessSpec, RunContext};
+use engine::{Failure, FailureKind, ProcessSpec, RunContext, Variable};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -127,6 +127,7 @@ pub(super) async fn prepare(
     let command = ctx.variable(driver::BINARY_VARIABLE).and_then(|value| value.into_string().ok());
     let command = command.filter(|command| !command.trim().is_empty()).or_else(|| autorun.codex.clone());
     let environment = environment(ctx, &["PATH", "HOME", "CODEX_HOME", "LANG"]);
+    let bundles = bundles(ctx, autorun, layout.root());
     let prepare = move || {
         let config = load(&layout)?;
         let todo = read_todo(&layout, &config)?;
@@ -163,11 +164,22 @@ pub(super) async fn prepare(
         };
         let invocation = Invocation::new(&codex.binary, codex.version, &settings, turn)
             .map_err(|error| super::invalid(format!("{error}; look at prompt.template in config.yml")))?;
-        let process = iteration::process(invocation, &config.runner);
+        let mut process = iteration::process(invocation, &config.runner);
+        process.env.extend(bundles);
         let snapshot = Snapshot::take(layout.root());
         Ok(Prepared::Go(Box::new(Plan { attempt, now, codex, snapshot, process })))
     };
     read(ctx, &name, prepare).await
+}
+
+/// What asks Codex for a rollout trace bundle, if one is wanted.
+fn bundles(ctx: &RunContext, autorun: &Autorun, cwd: &Path) -> Option<Variable> {
+    if !autorun.bundles || ctx.variable(codex::BUNDLES_VARIABLE).is_some() {
+        return None;
+    }
+    let home = codex::home_of(|name| ctx.variable(name), cwd)?;
+    let directory = codex::bundles_below(&home).into_os_string();
+    Some(Variable { name: codex::BUNDLES_VARIABLE.to_owned(), value: directory.into() })
 }
 
 /// The configuration, as it is now: a loop follows its changes.

@@ -13,7 +13,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use codex::{Decoder, Event, Renderer, Snapshot, Transcript, UsageContext, plain_text};
+use codex::{
+    Decoder, Event, Renderer, Snapshot, Testimony, ThreadId, Transcript, UsageContext, Witness, Work,
+    plain_text,
+};
 use engine::logs::{Line, Stream};
 use engine::process::UnixNanos;
 use jiff::Timestamp;
@@ -49,6 +52,25 @@ pub(super) struct Assignment {
     pub(super) snapshot: Snapshot,
     /// Makes the tokens of the thread those of the iteration.
     pub(super) usage: UsageContext,
+    /// Who is told of the thread.
+    pub(super) witness: Option<Watching>,
+}
+
+/// Somebody to tell of the thread, and what they want to know beside it.
+#[derive(Debug, Clone)]
+pub(super) struct Watching {
+    pub(super) witness: Arc<dyn Witness>,
+    /// The Codex home of the process.
+    pub(super) home: PathBuf,
+    /// Its working directory.
+    pub(super) cwd: PathBuf,
+}
+
+impl Watching {
+    fn begun(self, thread: ThreadId, started_at: Timestamp) -> Box<dyn Testimony> {
+        let Self { witness, home, cwd } = self;
+        witness.begun(Work { thread, home, cwd, started_at })
+    }
 }
 
 /// Why an iteration could not be written down.
@@ -68,6 +90,8 @@ pub(super) struct Seen {
     pub(super) stderr_tail: Vec<u8>,
     /// The first thing that could not be written.
     pub(super) problem: Option<ScribeError>,
+    /// Who was told of the thread, and is to hear of the end.
+    pub(super) testimony: Option<Box<dyn Testimony>>,
     desk: Option<Desk>,
 }
 
@@ -82,19 +106,27 @@ struct Desk {
 }
 
 /// Writes down what comes until the sender is gone. Blocks.
-pub(super) fn write_down(assignment: Assignment, mut lines: mpsc::Receiver<Line>) -> Seen {
-    let usage = assignment.usage;
+pub(super) fn write_down(mut assignment: Assignment, mut lines: mpsc::Receiver<Line>) -> Seen {
+    let (usage, started_at) = (assignment.usage, assignment.started_at);
+    let mut watching = assignment.witness.take();
     let (desk, problem) = match Desk::open(assignment) {
         Ok(desk) => (Some(desk), None),
         Err(problem) => (None, Some(problem)),
     };
-    let mut seen = Seen { transcript: Transcript::new(), stderr_tail: Vec::new(), problem, desk };
+    let mut seen =
+        Seen { transcript: Transcript::new(), stderr_tail: Vec::new(), problem, testimony: None, desk };
     let mut reading =
         Reading { decoder: Decoder::new(), renderer: Renderer::new(usage), stderr: VecDeque::new() };
     let mut last = Timestamp::UNIX_EPOCH;
     while let Some(line) = lines.blocking_recv() {
         last = timestamp(line.time);
         seen.take(&mut reading, line);
+        if watching.is_some()
+            && let Some(thread) = seen.transcript.thread_id()
+            && let Some(watching) = watching.take()
+        {
+            seen.testimony = Some(watching.begun(thread, started_at));
+        }
     }
     if let Some(event) = reading.decoder.finish(last) {
         seen.event(&mut reading, &event);

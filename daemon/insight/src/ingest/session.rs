@@ -225,7 +225,6 @@ impl Live {
             self.cursor.gone_at = 0;
             self.gathered.any = true;
         }
-        let mut decoder = Decoder::new(source.format);
         let first = self.cursor.files.last().map_or(0, |file| file.index);
         for (number, file) in source.files.iter().enumerate().filter(|(_, file)| file.index >= first) {
             if self.cursor.files.last().is_none_or(|last| last.index != file.index) {
@@ -234,6 +233,7 @@ impl Live {
                 self.splitter = None;
             }
             let is_last = number + 1 == source.files.len();
+            let mut decoder = Decoder::for_file(source.format, &file.path);
             match self.read_file(file, is_last, terms, &mut decoder, buffer)? {
                 Some(Reached::End) => {}
                 Some(Reached::Turn) => return Ok(Reached::Turn),

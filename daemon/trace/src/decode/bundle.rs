@@ -155,11 +155,13 @@ fn request<'a>(
     let Some(request) = payloads.load(reference) else { return Ok(Body::Nothing) };
     let [input] = request.pick(["input"])?;
     let Some(newest) = input.and_then(|input| input.elements().last()) else { return Ok(Body::Nothing) };
-    let [kind, role] = newest.pick(["type", "role"])?;
+    let [kind, role, content] = newest.pick(["type", "role", "content"])?;
     if text(kind) != "message" || text(role) != "user" {
         return Ok(Body::Nothing);
     }
-    Ok(about(turn, item::item("message".into(), &mut Message::whole(newest))?))
+    // No event tells them. A request that is repeated repeats them, which is noticed as with every event.
+    let words = content.map(item::joined_text).unwrap_or_default();
+    Ok(Body::Event { turn, event: Event::UserMessage(words) })
 }
 
 /// What the model answered: its tokens. Its words come with the events, its calls on lines of their own.
@@ -374,11 +376,11 @@ mod tests {
     }
 
     #[test]
-    fn requests_tell_that_the_user_spoke_and_answers_their_tokens() {
+    fn requests_tell_the_users_words_and_answers_their_tokens() {
         let asked = format!(r#"{{"type":"inference_started","model":"m","request_payload":{REFERENCE}}}"#);
         let words = r#"{"model":"m","input":[{"type":"message","role":"developer","content":[]},{"type":"message","role":"user","content":[{"type":"input_text","text":"do it"}]}]}"#;
-        let said = Item::Message { role: "user".into() };
-        assert_eq!(decode(&asked, Some(words)), shown(&Body::Item { turn: "u".into(), item: said }));
+        let said = Event::UserMessage("do it".into());
+        assert_eq!(decode(&asked, Some(words)), shown(&Body::Event { turn: "u".into(), event: said }));
         let later =
             r#"{"input":[{"type":"message","role":"user"},{"type":"function_call_output","call_id":"c"}]}"#;
         assert_eq!(decode(&asked, Some(later)), shown(&Body::Nothing));

@@ -54,7 +54,7 @@ pub(super) fn item<'a>(kind: Text<'a>, message: &mut Message<'a>) -> Result<Body
 }
 
 /// The text parts of a list of contents, joined by newlines.
-fn joined_text(content: Raw<'_>) -> Text<'_> {
+pub(super) fn joined_text(content: Raw<'_>) -> Text<'_> {
     if let Some(text) = content.text() {
         return text;
     }

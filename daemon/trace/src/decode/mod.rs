@@ -22,7 +22,7 @@ pub use head::Envelope;
 pub use rollout::rollout;
 pub use spine::spine;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
@@ -92,6 +92,14 @@ impl Decoder {
     /// A decoder for the `trace.jsonl` of a rollout trace bundle, whose directory is read for payloads.
     pub fn bundle(directory: PathBuf) -> Self {
         Self { format: Format::Bundle, payloads: Payloads::below(directory) }
+    }
+
+    /// A decoder for a file of a session: that of a bundle finds the payloads beside it.
+    pub fn for_file(format: Format, file: &Path) -> Self {
+        match (format, file.parent()) {
+            (Format::Bundle, Some(directory)) => Self::bundle(directory.to_owned()),
+            _ => Self::new(format),
+        }
     }
 
     /// The format.

@@ -10,10 +10,15 @@
 //!
 //! Every record says in its payload which line of the rollout it was made from (`recorded_from`), so a recorder
 //! that was killed goes on where it stopped: it reads the rollout again from its beginning and leaves out what
-//! is written already.
+//! is written already. A thread is recorded by one recorder at a time.
+//!
+//! Sessions that Codex is working on are recorded by [`Live`], which follows the rollout; [`Bell`] tells when there
+//! may be more of it.
 
+mod bell;
 mod calls;
 mod convert;
+mod live;
 mod message;
 mod recorder;
 mod writer;
@@ -21,7 +26,9 @@ mod writer;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use recorder::{Recorded, Recorder, record_rollout};
+pub use bell::{Bell, Listening};
+pub use live::{CaughtUp, Live};
+pub use recorder::{GitState, Moment, Recorded, Recorder, record_rollout};
 
 /// The `originator` of a spine that was recorded here.
 pub const ORIGINATOR: &str = "spindle_recorder";
@@ -32,12 +39,18 @@ pub enum RecordingError {
     /// There is a spine that somebody else wrote, such as Codex itself.
     #[error("{} holds a spine that was not recorded by Spindle; it is left alone", .0.display())]
     Foreign(PathBuf),
+    /// Somebody else records this thread at this moment.
+    #[error("{} is being written by another recorder", .0.display())]
+    Busy(PathBuf),
     /// There is no number left for another segment.
     #[error("{} has no room for another segment", .0.display())]
     Full(PathBuf),
     /// The rollout does not say which thread it is of.
     #[error("{} names no thread, neither in its first line nor in its name", .0.display())]
     NoThread(PathBuf),
+    /// The rollout is not the one any more that was recorded so far.
+    #[error("{} was cut or replaced while it was recorded", .0.display())]
+    Rewritten(PathBuf),
     /// A file cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io {

@@ -1,7 +1,7 @@
 //! Driving a recording: bytes of a rollout in, a spine out.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -16,9 +16,11 @@ use crate::lines::{Piece, Position, Splitter};
 use crate::{Body, Place, SessionId};
 
 /// How many bytes are read at a time.
-const CHUNK: usize = 256 << 10;
-/// Where the diff of a session's beginning lies, below its directory.
+pub(super) const CHUNK: usize = 256 << 10;
+/// Where the first patch lies, below the thread's directory, as with Codex; later ones lie beside it.
 const DIFF: &str = "artifacts/git_diff.patch";
+/// The member that tells which of the records that come from no line of the rollout one is.
+const MARK: &str = "recorded_on";
 
 /// Records one session while its rollout grows, or afterwards.
 ///
@@ -38,8 +40,45 @@ struct Recording {
     /// What was written by an earlier recorder: up to here, nothing is written again.
     written: Option<Made>,
     time: Timestamp,
+    /// The commit that the records have told last.
+    told_commit: Option<String>,
     records: u64,
     skipped: u64,
+}
+
+/// A moment in which git's state is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// A process of Codex has begun to work on the thread.
+    Begin,
+    /// It has ended.
+    End,
+}
+
+impl Moment {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Begin => "begin",
+            Self::End => "end",
+        }
+    }
+}
+
+/// What git says of a working tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GitState {
+    /// The top directory.
+    pub root: String,
+    /// The commit that is checked out.
+    pub commit: Option<String>,
+    /// The branch, if one is checked out.
+    pub branch: Option<String>,
+    /// Of the remote `origin`; passwords in it are left out of records.
+    pub url: Option<String>,
+    /// What the patch is against: the closest commit that a remote knows.
+    pub base: Option<String>,
+    /// The working tree against the base. None where it could not be made, or is too large.
+    pub patch: Option<Vec<u8>>,
 }
 
 /// What was recorded.
@@ -65,6 +104,7 @@ impl Recorder {
             writer,
             written,
             time: Timestamp::UNIX_EPOCH,
+            told_commit: None,
             records: 0,
             skipped: 0,
         };
@@ -74,6 +114,11 @@ impl Recorder {
     /// How many bytes of the rollout were taken. The next that are fed must be those that follow.
     pub fn fed_to(&self) -> u64 {
         self.splitter.fed_to()
+    }
+
+    /// Whether the spine has a record, by this recorder or an earlier one.
+    pub fn has_begun(&self) -> bool {
+        self.recording.writer.seq() > 0
     }
 
     /// Takes the next bytes of the rollout, and writes what their lines become. A half-written last line waits.
@@ -90,38 +135,38 @@ impl Recorder {
         result
     }
 
-    /// Records git's state when the session began: the working tree against the closest commit that a remote
-    /// knows. The patch is kept as an artifact. To be called once records have been written.
-    pub fn git_diff(&mut self, base: Option<&str>, patch: &[u8]) -> Result<(), RecordingError> {
+    /// Records git's state, with the working tree's patch as an artifact: when a process of Codex began to work on
+    /// the thread, or ended. Does nothing before the spine has begun, because its first record says whose it is. What
+    /// an earlier recorder has recorded of this moment is not recorded again.
+    ///
+    /// `process` tells the processes of a thread apart, such as the time at which each began.
+    pub fn git(&mut self, state: &GitState, process: &str, moment: Moment) -> Result<(), RecordingError> {
+        if !self.has_begun() {
+            return Ok(());
+        }
+        let mark = |kind: &str| format!("{kind} {} {process}", moment.word());
         let recording = &mut self.recording;
-        let path = recording.writer.directory().join(DIFF);
-        let parent = recording.writer.directory().join("artifacts");
-        std::fs::create_dir_all(&parent).map_err(problem(&parent))?;
-        write_whole(&path, patch)?;
+        if state.commit.is_some() && recording.told_commit != state.commit {
+            let git = Object::new()
+                .with_some("commit_hash", state.commit.as_deref())
+                .with_some("branch", state.branch.as_deref())
+                .with_some("repository_url", state.url.as_deref().map(crate::derive::without_credentials))
+                .finish();
+            let payload =
+                Object::message_by("kind", "git_info").with("repo_root", &state.root).with_json("git", &git);
+            recording.artifact(payload, &mark("git_info"))?;
+            recording.told_commit.clone_from(&state.commit);
+        }
+        let Some(patch) = &state.patch else { return Ok(()) };
+        if recording.has_mark(&mark("git_diff"))? {
+            return Ok(());
+        }
+        let (path, sha256) = recording.keep_patch(patch)?;
         let payload = Object::message_by("kind", "git_diff")
-            .with_some("base_sha", base)
-            .with("artifact_path", DIFF)
-            .with("sha256", hexadecimal(&Sha256::digest(patch)))
-            .finish();
-        recording.artifact(&payload)
-    }
-
-    /// Records which repository the session works in, where the rollout does not say it.
-    pub fn git_info(
-        &mut self,
-        root: &str,
-        commit: Option<&str>,
-        branch: Option<&str>,
-        url: Option<&str>,
-    ) -> Result<(), RecordingError> {
-        let git = Object::new()
-            .with_some("commit_hash", commit)
-            .with_some("branch", branch)
-            .with_some("repository_url", url.map(crate::derive::without_credentials))
-            .finish();
-        let payload =
-            Object::message_by("kind", "git_info").with("repo_root", root).with_json("git", &git).finish();
-        self.recording.artifact(&payload)
+            .with_some("base_sha", state.base.as_deref())
+            .with("artifact_path", path)
+            .with("sha256", sha256);
+        recording.artifact(payload, &mark("git_diff"))
     }
 
     /// Hands everything that was written to the operating system, so that readers see it and it outlives this
@@ -159,6 +204,11 @@ impl Recording {
             return Ok(());
         };
         self.time = record.time.unwrap_or(self.time);
+        if let Body::Meta(meta) = &record.body
+            && let Some(commit) = &meta.git.commit
+        {
+            self.told_commit = Some(commit.to_string());
+        }
         for (part, out) in (0..).zip(self.converter.line(bytes, &record)) {
             let made = Made { line: place.line, part };
             if self.written.is_none_or(|written| made > written) {
@@ -169,10 +219,48 @@ impl Recording {
         Ok(())
     }
 
-    fn artifact(&mut self, payload: &str) -> Result<(), RecordingError> {
-        self.writer.write(self.time, "artifact_ref", payload, None)?;
+    /// Records an artifact under a mark, unless there is one under that mark.
+    fn artifact(&mut self, payload: Object, mark: &str) -> Result<(), RecordingError> {
+        if self.has_mark(mark)? {
+            return Ok(());
+        }
+        let payload = payload.with(MARK, mark).finish();
+        self.writer.write(self.time, "artifact_ref", &payload, None)?;
         self.records = self.records.saturating_add(1);
         Ok(())
+    }
+
+    /// Whether an earlier recorder has written a record under a mark.
+    fn has_mark(&self, mark: &str) -> Result<bool, RecordingError> {
+        match &self.written {
+            Some(_) => self.writer.has(&Object::new().with(MARK, mark).finish()[1..]),
+            None => Ok(false),
+        }
+    }
+
+    /// Keeps a patch as an artifact, and says under which path and with which hash. Earlier ones stay, because
+    /// their records vouch for them.
+    fn keep_patch(&mut self, patch: &[u8]) -> Result<(String, String), RecordingError> {
+        let directory = self.writer.directory();
+        let parent = directory.join("artifacts");
+        std::fs::create_dir_all(&parent).map_err(problem(&parent))?;
+        let sha256 = hexadecimal(&Sha256::digest(patch));
+        let mut name = DIFF.to_owned();
+        let mut number = 1_u32;
+        loop {
+            let path = directory.join(&name);
+            match std::fs::read(&path) {
+                Ok(known) if known == patch => return Ok((name, sha256)),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    write_whole(&path, patch)?;
+                    return Ok((name, sha256));
+                }
+                Err(error) => return Err(problem(&path)(error)),
+            }
+            number = number.saturating_add(1);
+            name = format!("artifacts/git_diff-{number}.patch");
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Writing the files of a spine, format v1.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -32,6 +32,8 @@ pub(super) struct Writer {
     /// The index of the segment that is open or would be next.
     index: u32,
     open: Option<Open>,
+    /// The directory, held so that no two recorders write into it; none as long as it is not there.
+    claim: Option<File>,
 }
 
 /// A segment that is written to.
@@ -90,11 +92,13 @@ impl Writer {
     /// was recorded.
     pub(super) fn open(root: &Path, thread: SessionId) -> Result<(Self, Option<Made>), RecordingError> {
         let directory = root.join(thread.as_str());
-        let found = match segments(&directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            found => found.map_err(problem(&directory))?,
-        };
-        let mut writer = Self { directory, thread, seq: 0, index: 0, open: None };
+        let mut writer = Self { directory, thread, seq: 0, index: 0, open: None, claim: None };
+        if !writer.directory.is_dir() {
+            return Ok((writer, None));
+        }
+        // Before it is looked at, so that nobody adds to what is seen.
+        writer.claim = claim(&writer.directory)?;
+        let found = segments(&writer.directory).map_err(problem(&writer.directory))?;
         let Some(last) = found.last() else { return Ok((writer, None)) };
         writer.index =
             last.index().checked_add(1).ok_or_else(|| RecordingError::Full(writer.directory.clone()))?;
@@ -110,7 +114,8 @@ impl Writer {
         }
         let mut made = None;
         for segment in found.iter().rev() {
-            let text = fs::read(&segment.path).map_err(problem(&segment.path))?;
+            let mut text = fs::read(&segment.path).map_err(problem(&segment.path))?;
+            mend(&segment.path, &mut text)?;
             let lines = text.split(|byte| *byte == b'\n');
             for written in lines.rev().filter_map(|line| serde_json::from_slice::<Written>(line).ok()) {
                 self.seq = self.seq.max(written.seq);
@@ -155,6 +160,20 @@ impl Writer {
         &self.directory
     }
 
+    /// Whether the text of a member is in what was written before this writer. Within strings of a record the
+    /// same text would have its quotes escaped.
+    pub(super) fn has(&self, member: &str) -> Result<bool, RecordingError> {
+        let member = memchr::memmem::Finder::new(member);
+        for segment in segments(&self.directory).map_err(problem(&self.directory))?.iter().rev() {
+            let text = fs::read(&segment.path).map_err(problem(&segment.path))?;
+            let whole = text.iter().rposition(|byte| *byte == b'\n').unwrap_or_default();
+            if member.find(text.get(..whole).unwrap_or_default()).is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The number of the last record.
     pub(super) fn seq(&self) -> u64 {
         self.seq
@@ -179,7 +198,8 @@ impl Writer {
         let members = payload.strip_suffix('}').unwrap_or(payload);
         let line = format!("{{{envelope},\"payload\":{members}{}}}}}\n", from.unwrap_or_default());
         if self.open.is_none() {
-            self.open = Some(self.begin(&time, seq, Some(&line))?);
+            let open = self.begin(&time, seq, Some(&line))?;
+            self.open = Some(open);
         } else if let Some(open) = &mut self.open {
             open.file.write_all(line.as_bytes()).map_err(problem(&open.path))?;
         }
@@ -195,21 +215,32 @@ impl Writer {
         if open.bytes >= BYTES || open.records >= RECORDS {
             self.close_segment()?;
             let now = milliseconds(Timestamp::now());
-            self.open = Some(self.begin(&now, seq.saturating_add(1), None)?);
+            let open = self.begin(&now, seq.saturating_add(1), None)?;
+            self.open = Some(open);
         }
         Ok(())
     }
 
     /// Creates the next segment. The very first one appears with its first line in it, so that it can always
     /// be told who wrote it.
-    fn begin(&self, time: &str, seq: u64, first: Option<&str>) -> Result<Open, RecordingError> {
+    fn begin(&mut self, time: &str, seq: u64, first: Option<&str>) -> Result<Open, RecordingError> {
         fs::create_dir_all(&self.directory).map_err(problem(&self.directory))?;
+        if self.claim.is_none() {
+            self.claim = claim(&self.directory)?;
+        }
         let path = self.directory.join(SegmentName::of(self.index).to_string());
         if self.index == 0 {
             let whole = self.directory.join(".segment-000.jsonl.new");
             fs::write(&whole, first.unwrap_or_default()).map_err(problem(&whole))?;
-            fs::hard_link(&whole, &path).map_err(problem(&path))?;
+            let linked = fs::hard_link(&whole, &path);
             fs::remove_file(&whole).map_err(problem(&whole))?;
+            match linked {
+                // Somebody was faster.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    return Err(RecordingError::Foreign(self.directory.clone()));
+                }
+                linked => linked.map_err(problem(&path))?,
+            }
         }
         let mut options = OpenOptions::new();
         options.append(true).create_new(self.index != 0);
@@ -261,6 +292,29 @@ impl Writer {
         };
         write_meta(&Segment { name: SegmentName::of(index), path: open.path }.meta_path(), &meta)
     }
+}
+
+/// Claims a thread's directory until the file is dropped, or the process dies. None where the filesystem has no
+/// locks: that two record one thread is our own doing, and rare.
+fn claim(directory: &Path) -> Result<Option<File>, RecordingError> {
+    let opened = File::open(directory).map_err(problem(directory))?;
+    match opened.try_lock() {
+        Ok(()) => Ok(Some(opened)),
+        Err(TryLockError::WouldBlock) => Err(RecordingError::Busy(directory.to_owned())),
+        Err(TryLockError::Error(_)) => Ok(None),
+    }
+}
+
+/// Adds the newline of a last record that lacks nothing else: some readers would take the line as it is, and others
+/// wait for the newline for ever.
+fn mend(path: &Path, text: &mut Vec<u8>) -> Result<(), RecordingError> {
+    let last = text.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+    if serde_json::from_slice::<Written>(last).is_err() {
+        return Ok(());
+    }
+    text.push(b'\n');
+    let added = OpenOptions::new().append(true).open(path).and_then(|mut file| file.write_all(b"\n"));
+    added.map_err(problem(path))
 }
 
 /// Whether a segment's first line says that it was recorded here, for this thread.

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::bundle::Bundle;
+use super::near::rollout_near;
 use super::origin::{self, Origin};
 use super::stat::{DirectoryStamp, Fence, FileIdentity, FileStat, Refused};
 use super::walk::{self, Scan, Tally, Walker};
-use super::{SessionSource, SourceFile};
+use super::{SessionSource, SourceFile, name};
 use crate::SessionId;
 use crate::session::Format;
 use crate::spine::SegmentName;
@@ -23,16 +25,18 @@ pub(crate) enum Store {
     Spines,
     Rollouts,
     Archive,
+    Bundles,
 }
 
 impl Store {
-    pub(crate) const ALL: [Self; 3] = [Self::Spines, Self::Rollouts, Self::Archive];
+    pub(crate) const ALL: [Self; 4] = [Self::Spines, Self::Rollouts, Self::Archive, Self::Bundles];
 
     pub(crate) fn below(self, home: &Path) -> PathBuf {
         home.join(match self {
             Self::Spines => "trace_spine",
             Self::Rollouts => "sessions",
             Self::Archive => "archived_sessions",
+            Self::Bundles => "rollout_trace",
         })
     }
 }
@@ -56,6 +60,7 @@ pub struct Catalog {
 struct Entry {
     spine: Option<Spine>,
     rollouts: Vec<Rollout>,
+    bundles: Vec<Bundle>,
 }
 
 /// A thread's directory of segments; kept also while it has none.
@@ -163,7 +168,36 @@ impl Catalog {
             .into_iter()
             .filter_map(|known| self.rollout_now(known))
             .collect();
+        if entry.rollouts.is_empty()
+            && let Some(spine) = &entry.spine
+            && self.origin(id, spine) == Some(Origin::Spindle)
+        {
+            entry.rollouts.extend(self.unheard_rollout(id, spine.home));
+        }
+        entry.bundles = std::mem::take(&mut entry.bundles)
+            .into_iter()
+            .filter_map(|known| self.bundle_now(known))
+            .collect();
         self.choose(id, entry)
+    }
+
+    fn bundle_now(&self, known: Bundle) -> Option<Bundle> {
+        let root = Store::Bundles.below(&self.homes[known.home]);
+        match Fence::around(&root).file(&known.directory.join(name::BUNDLE_EVENTS)) {
+            Ok(stat) => Some(Bundle { stat, ..known }),
+            Err(Refused::Unreadable(_)) if known.stat != FileStat::UNSEEN => Some(known),
+            Err(_) => None,
+        }
+    }
+
+    /// The rollout that a spine is recorded from. While both are new, the spine may be heard of first; to read it
+    /// and the rollout afterwards would tell everything twice.
+    fn unheard_rollout(&self, id: &SessionId, home: usize) -> Option<Rollout> {
+        let root = &self.homes[home];
+        let path = rollout_near(root, id)?;
+        let stat = Fence::around(&Store::Rollouts.below(root)).file(&path).ok()?;
+        self.hear_of_rollout(id, home, false, &path);
+        Some(Rollout { home, archived: false, path, stat })
     }
 
     fn spine_now(&self, id: &SessionId, known: Option<&Spine>) -> Option<Spine> {
@@ -226,7 +260,7 @@ impl Catalog {
                 Some(Origin::Spindle) | None => Some(self.rollout_source(id, rollout)),
             },
             (None, Some(rollout)) => Some(self.rollout_source(id, rollout)),
-            (None, None) => None,
+            (None, None) => self.bundle_source(id, entry.bundles),
         }
     }
 
@@ -276,6 +310,29 @@ impl Catalog {
         }
     }
 
+    /// The bundles of a session that has nothing else, such as an ephemeral one: one for each of its processes.
+    fn bundle_source(&self, id: &SessionId, mut bundles: Vec<Bundle>) -> Option<SessionSource> {
+        bundles.retain(|bundle| bundle.stat != FileStat::UNSEEN);
+        // A rollout that is still to come would have the session read anew.
+        if !bundles.iter().any(Bundle::is_alone) {
+            return None;
+        }
+        let home = bundles.iter().map(|bundle| bundle.home).min()?;
+        bundles.retain(|bundle| bundle.home == home);
+        bundles.sort_by_cached_key(|bundle| (bundle.started(), bundle.directory.clone()));
+        let file = |(index, bundle): (u32, &Bundle)| {
+            source_file(index, bundle.directory.join(name::BUNDLE_EVENTS), bundle.stat)
+        };
+        Some(SessionSource {
+            id: id.clone(),
+            format: Format::Bundle,
+            directory: bundles.last()?.directory.clone(),
+            files: (0..).zip(&bundles).map(file).collect(),
+            home: self.homes[home].clone(),
+            archived: false,
+        })
+    }
+
     fn sessions(&self) -> MutexGuard<'_, HashMap<SessionId, Entry>> {
         // A panic while the lock was held cannot have left the map half changed.
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
@@ -288,7 +345,9 @@ fn source_file(index: u32, path: PathBuf, stat: FileStat) -> SourceFile {
 
 impl Entry {
     fn has_files(&self) -> bool {
-        self.spine.as_ref().is_some_and(|spine| !spine.segments.is_empty()) || !self.rollouts.is_empty()
+        self.spine.as_ref().is_some_and(|spine| !spine.segments.is_empty())
+            || !self.rollouts.is_empty()
+            || !self.bundles.is_empty()
     }
 }
 
@@ -343,6 +402,36 @@ impl Catalog {
         if rollouts.iter().any(|known| known.rank() < rollout.rank()) { Taken::Duplicate } else { taken }
     }
 
+    /// Takes a bundle.
+    pub(super) fn put_bundle(&self, id: &SessionId, bundle: &Bundle) -> Taken {
+        let mut sessions = self.sessions();
+        let bundles = &mut sessions.entry(id.clone()).or_default().bundles;
+        match bundles.iter_mut().find(|known| known.directory == bundle.directory) {
+            Some(known) if known == bundle => return Taken::Known,
+            Some(known) => known.clone_from(bundle),
+            None => bundles.push(bundle.clone()),
+        }
+        Taken::Changed
+    }
+
+    /// Hears of a bundle, by an event that names its file. It is looked at when somebody asks for the session.
+    pub(crate) fn hear_of_bundle(&self, id: &SessionId, home: usize, directory: &Path) {
+        let mut sessions = self.sessions();
+        let bundles = &mut sessions.entry(id.clone()).or_default().bundles;
+        if !bundles.iter().any(|known| known.directory == directory) {
+            bundles.push(Bundle { home, directory: directory.to_owned(), stat: FileStat::UNSEEN });
+        }
+    }
+
+    /// Forgets a bundle. Says whether a session lost something.
+    pub(super) fn drop_bundle(&self, id: &SessionId, directory: &Path) -> bool {
+        self.change(id, |entry| {
+            let before = entry.bundles.len();
+            entry.bundles.retain(|known| known.directory != directory);
+            entry.bundles.len() < before
+        })
+    }
+
     /// Hears of a rollout, by an event that names it. It is looked at when somebody asks for the session.
     pub(crate) fn hear_of_rollout(&self, id: &SessionId, home: usize, archived: bool, path: &Path) {
         let mut sessions = self.sessions();
@@ -388,7 +477,8 @@ impl Catalog {
         let mut sessions = self.sessions();
         let Slot::Occupied(mut slot) = sessions.entry(id.clone()) else { return false };
         let changed = change(slot.get_mut());
-        if slot.get().spine.is_none() && slot.get().rollouts.is_empty() {
+        let entry = slot.get();
+        if entry.spine.is_none() && entry.rollouts.is_empty() && entry.bundles.is_empty() {
             slot.remove();
         }
         changed

@@ -4,17 +4,20 @@
 //! $CODEX_HOME/trace_spine/<thread>/segment-NNN.jsonl
 //! $CODEX_HOME/sessions/YYYY/MM/DD/rollout-<time>-<thread>.jsonl
 //! $CODEX_HOME/archived_sessions/          the same names, flat or by day
+//! $CODEX_HOME/rollout_trace/trace-<trace>-<thread>/trace.jsonl
 //! ```
 //!
 //! A session has one source: the spine that Codex wrote, else its rollout. A spine that Spindle recorded is read
-//! only when its rollout is gone. A [`Catalog`] knows what lies there, at the cost of a stat per file and
+//! only when its rollout is gone, and a rollout trace bundle only when there is nothing else. A [`Catalog`] knows what lies there, at the cost of a stat per file and
 //! directory for every look at the whole, so that homes with 100,000 sessions stay cheap.
 //!
 //! Symbolic links to a root are followed, links below it only as long as they stay inside. What is foreign is
 //! counted and left alone; what cannot be read is a [`Finding`], and what was known of it stays known.
 
+mod bundle;
 mod catalog;
 mod name;
+mod near;
 mod origin;
 mod stat;
 mod walk;
@@ -26,7 +29,10 @@ use std::time::SystemTime;
 
 pub use catalog::Catalog;
 pub(crate) use catalog::Store;
-pub(crate) use name::{part_of_date, rollout as thread_of_rollout};
+pub(crate) use name::{
+    BUNDLE_EVENTS, bundle as thread_of_bundle, part_of_date, rollout as thread_of_rollout,
+};
+pub(crate) use near::{days_of, rollout_anywhere, rollout_near};
 pub use stat::FileIdentity;
 pub(crate) use stat::{Fence, FileStat, Refused, open as open_file};
 pub use walk::Scan;
@@ -39,9 +45,10 @@ use crate::session::Format;
 pub struct SessionSource {
     /// The session.
     pub id: SessionId,
-    /// A spine or a rollout.
+    /// A spine, a rollout or a bundle.
     pub format: Format,
-    /// Its files in order, at least one: the segments of a spine by number, or the one rollout with index 0.
+    /// Its files in order, at least one: the segments of a spine by number, the one rollout with index 0, or the
+    /// events of bundles in the order in which they were begun.
     pub files: Vec<SourceFile>,
     /// The directory that they lie in; for a spine, the thread's own.
     pub directory: PathBuf,

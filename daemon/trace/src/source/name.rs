@@ -20,6 +20,16 @@ pub(crate) fn rollout(name: &str) -> Option<SessionId> {
     id.parse().ok()
 }
 
+/// The file of a rollout trace bundle that holds its events.
+pub(crate) const BUNDLE_EVENTS: &str = "trace.jsonl";
+
+/// The thread of a rollout trace bundle, from the name of its directory, `trace-<trace id>-<thread id>`.
+pub(crate) fn bundle(name: &str) -> Option<SessionId> {
+    let rest = name.strip_prefix("trace-")?;
+    let id = rest.get(rest.len().checked_sub(UUID.len())?..).filter(|id| fits(id, UUID))?;
+    id.parse().ok()
+}
+
 /// Whether a directory below `sessions` can be a year, a month or a day.
 pub(crate) fn part_of_date(name: &str) -> bool {
     matches!(name.len(), 2 | 4) && name.bytes().all(|byte| byte.is_ascii_digit())
@@ -48,6 +58,16 @@ mod tests {
     fn a_spine_is_more_than_its_segments() {
         assert!(beside_segments("segment-003.meta.json") && beside_segments("artifacts"));
         assert!(!beside_segments("notes.txt"));
+    }
+
+    #[test]
+    fn a_bundle_names_its_thread() {
+        let uuid = "01930f5e-77aa-7c01-9b1d-2f0f6a0c4e11";
+        let name = format!("trace-1fed7b2e-6ecb-4573-9f3b-97e4d6b84bcd-{uuid}");
+        assert_eq!(bundle(&name).unwrap().as_str(), uuid);
+        for name in ["trace-", "trace-x", uuid, "trace-01930f5e-77aa-7c01-9b1d-2f0f6a0c4e1"] {
+            assert_eq!(bundle(name), None, "{name}");
+        }
     }
 
     #[test]

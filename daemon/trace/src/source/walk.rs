@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use super::bundle::Bundle;
 use super::catalog::{Catalog, Rollout, Segment, Spine, Store, Taken};
 use super::stat::{DirectoryStamp, Fence, Refused};
 use super::{Finding, Trouble, name};
@@ -137,6 +138,7 @@ impl Walker {
                 match store {
                     Store::Spines => walk.spines(&root, self),
                     Store::Rollouts | Store::Archive => walk.rollouts(&root, 0, self),
+                    Store::Bundles => walk.bundles(&root, self),
                 }
             }
         }
@@ -166,6 +168,8 @@ impl Catalog {
             (Store::Spines, 0) => walk.spines(directory, &mut walker),
             (Store::Spines, _) => walk.thread(directory),
             (Store::Rollouts | Store::Archive, _) => walk.rollouts(directory, depth, &mut walker),
+            (Store::Bundles, 0) => walk.bundles(directory, &mut walker),
+            (Store::Bundles, _) => walk.bundle(directory),
         }
         walker.listed.into_keys().filter(|path| path != directory).collect()
     }
@@ -221,6 +225,53 @@ impl Walk<'_> {
     fn forget_thread(&mut self, name: Option<&str>) {
         if let Some(id) = name.and_then(|name| name.parse().ok())
             && self.catalog.drop_spine(&id, self.home)
+        {
+            (self.changed)(&id);
+        }
+    }
+
+    fn bundles(&mut self, root: &Path, walker: &mut Walker) {
+        let class = |name: &str, kind: FileType| match name::bundle(name) {
+            Some(_) if kind.is_dir() || kind.is_symlink() => Class::Directory,
+            _ => Class::Foreign,
+        };
+        let Some(before) = self.names(root, walker, &class) else { return };
+        let now = walker.listed.entry(root.to_owned()).or_default();
+        for name in &now.directories {
+            self.bundle(&root.join(name));
+        }
+        let names: HashSet<&OsString> = now.directories.iter().collect();
+        for name in before.directories.iter().filter(|name| !names.contains(name)) {
+            self.forget_bundle(&root.join(name));
+        }
+    }
+
+    /// The directory of a bundle.
+    fn bundle(&mut self, directory: &Path) {
+        let Some(id) = directory.file_name().and_then(|name| name::bundle(name.to_str()?)) else { return };
+        self.tally.scan.stats += 1;
+        let events = directory.join(name::BUNDLE_EVENTS);
+        let stat = match self.fence.file(&events) {
+            Ok(stat) => stat,
+            Err(why) => {
+                // One that was just made has no events yet.
+                if !self.tally.refuse(&events, why) {
+                    self.forget_bundle(directory);
+                }
+                return;
+            }
+        };
+        self.tally.scan.files += 1;
+        self.tally.written(directory, stat.mtime);
+        let bundle = Bundle { home: self.home, directory: directory.to_owned(), stat };
+        if self.catalog.put_bundle(&id, &bundle) == Taken::Changed {
+            (self.changed)(&id);
+        }
+    }
+
+    fn forget_bundle(&mut self, directory: &Path) {
+        if let Some(id) = directory.file_name().and_then(|name| name::bundle(name.to_str()?))
+            && self.catalog.drop_bundle(&id, directory)
         {
             (self.changed)(&id);
         }

@@ -369,6 +369,12 @@ fn at_once(catalog: &Catalog, queue: &Queue, roots: &[Root], control: &Sender<Me
                 }
                 return queue.session(&id);
             }
+            (Spot::Bundle(id, directory), Some(root)) => {
+                if !matches!(seen, Seen::Vanished(_)) {
+                    catalog.hear_of_bundle(&id, root.home, directory);
+                }
+                return queue.session(&id);
+            }
             (Spot::Foreign, _) => return,
             _ => {}
         }

@@ -25,6 +25,8 @@ pub(super) enum Spot<'a> {
     Segment(SessionId, &'a str),
     /// A rollout.
     Rollout(SessionId, &'a Path),
+    /// A file of a bundle, and the bundle.
+    Bundle(SessionId, &'a Path),
     /// Nothing.
     Foreign,
 }
@@ -51,6 +53,13 @@ pub(super) fn spot<'a>(roots: &'a [Root], path: &'a Path) -> (Spot<'a>, Option<&
             (Store::Spines, 2) if SegmentName::parse(name).is_some() => {
                 let thread = parts.next().and_then(|part| part.as_os_str().to_str()?.parse().ok());
                 thread.map_or(Spot::Foreign, |id| Spot::Segment(id, name))
+            }
+            (Store::Bundles, 1) if source::thread_of_bundle(name).is_some() => Spot::Directory,
+            (Store::Bundles, 2) if name == source::BUNDLE_EVENTS => {
+                let bundle = path.parent().and_then(|bundle| Some((bundle, bundle.file_name()?.to_str()?)));
+                let thread =
+                    bundle.and_then(|(bundle, name)| Some((bundle, source::thread_of_bundle(name)?)));
+                thread.map_or(Spot::Foreign, |(bundle, id)| Spot::Bundle(id, bundle))
             }
             (Store::Rollouts | Store::Archive, 1..=3) if source::part_of_date(name) => Spot::Directory,
             (Store::Rollouts | Store::Archive, 1..=4) => {

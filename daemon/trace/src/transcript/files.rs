@@ -5,7 +5,7 @@ use std::{fs, io};
 
 use crate::SessionId;
 use crate::session::Format;
-use crate::source::{SessionSource, thread_of_rollout};
+use crate::source::{BUNDLE_EVENTS, SessionSource, rollout_anywhere};
 use crate::spine;
 
 /// The files of one session, in order.
@@ -49,8 +49,11 @@ pub enum FilesError {
 }
 
 impl SessionFiles {
-    /// What lies at a path: a spine's directory, a bundle, or a rollout.
+    /// What lies at a path: a spine's directory, a bundle of ours or of Codex, or a rollout.
     pub fn at(path: &Path) -> Result<Self, FilesError> {
+        if path.join(BUNDLE_EVENTS).is_file() {
+            return Ok(Self { format: Format::Bundle, ..Self::rollout(&path.join(BUNDLE_EVENTS)) });
+        }
         if path.is_dir() {
             let bundle = path.join("bundle.json").is_file();
             let spine = if bundle { path.join("spine") } else { path.to_owned() };
@@ -84,8 +87,7 @@ impl SessionFiles {
     /// Looks for the rollout of a spine's session below a Codex home, archived ones included.
     pub fn find_rollout(&mut self, home: &Path, thread: &SessionId) {
         if self.format == Format::Spine && self.rollout.is_none() {
-            let roots = [home.join("sessions"), home.join("archived_sessions")];
-            self.rollout = roots.iter().find_map(|root| rollout_below(root, thread, 3));
+            self.rollout = rollout_anywhere(home, thread);
         }
     }
 
@@ -99,21 +101,6 @@ fn segments(directory: &Path) -> Result<Vec<(u32, PathBuf)>, FilesError> {
     let failed = |source| FilesError::Read { path: directory.to_owned(), source };
     let segments = spine::segments(directory).map_err(failed)?;
     Ok(segments.into_iter().map(|segment| (segment.index(), segment.path)).collect())
-}
-
-/// The newest rollout of a thread, in directories by year, month and day.
-fn rollout_below(directory: &Path, thread: &SessionId, depth: u32) -> Option<PathBuf> {
-    let mut entries: Vec<_> = fs::read_dir(directory).ok()?.flatten().collect();
-    entries.sort_by_key(|entry| std::cmp::Reverse(entry.file_name()));
-    entries.into_iter().find_map(|entry| {
-        let kind = entry.file_type().ok()?;
-        if kind.is_dir() {
-            return depth.checked_sub(1).and_then(|depth| rollout_below(&entry.path(), thread, depth));
-        }
-        let name = entry.file_name();
-        let of_thread = thread_of_rollout(name.to_str()?).is_some_and(|id| id == *thread);
-        (kind.is_file() && of_thread).then(|| entry.path())
-    })
 }
 
 fn only_rollout(directory: &Path) -> Option<PathBuf> {

@@ -6,6 +6,7 @@
 //!
 //! What a format tells twice (an event and the item of the model that it is about) is here once.
 
+mod bundle;
 mod files;
 pub mod patch;
 mod read;

@@ -1,12 +1,13 @@
 //! Reading the files of a session, line by line.
 
 use std::fs::File;
+use std::path::Path;
 
 use serde_json::Value;
 
 use super::files::{FilesError, SessionFiles};
 use super::writer::Writer;
-use super::{Transcript, rollout, spine};
+use super::{Transcript, bundle, rollout, spine};
 use crate::lines::{LineReader, Piece, Position, Splitter};
 use crate::session::Format;
 
@@ -31,20 +32,23 @@ pub fn read(files: &SessionFiles) -> Result<Transcript, FilesError> {
         }
         let splitter = Splitter::new(*file, Position::default()).with_limit(LINE_LIMIT);
         let mut reader = LineReader::new(opened, splitter).map_err(failed)?;
-        reader.read_to_end(|piece| take(&mut writer, piece)).map_err(failed)?;
+        let directory = path.parent().unwrap_or(Path::new("."));
+        reader.read_to_end(|piece| take(&mut writer, piece, directory)).map_err(failed)?;
         // A torn last line is no record, or it is one whose newline is still to come.
         let (_, splitter) = reader.into_parts();
-        splitter.finish(|piece| take(&mut writer, piece));
+        splitter.finish(|piece| take(&mut writer, piece, directory));
     }
     writer.finish().ok_or_else(|| FilesError::NoId(files.first()))
 }
 
-fn take(writer: &mut Writer, piece: Piece<'_>) {
+/// Takes a line of a file in a directory.
+fn take(writer: &mut Writer, piece: Piece<'_>, directory: &Path) {
     let Piece::Line { place, bytes } = piece else { return writer.unreadable() };
     match serde_json::from_slice::<Value>(bytes) {
         Ok(Value::Object(record)) => match writer.format() {
             Format::Spine => spine::take(writer, &record, place),
-            Format::Rollout | Format::Bundle => rollout::take(writer, &record, place),
+            Format::Rollout => rollout::take(writer, &record, place),
+            Format::Bundle => bundle::take(writer, &record, place, directory),
         },
         _ => writer.unreadable(),
     }

@@ -8,6 +8,7 @@ mod numbers;
 mod report;
 mod rollout;
 mod segment;
+mod trace;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -18,14 +19,17 @@ use sha2::{Digest as _, Sha256};
 
 pub use report::{Code, Finding, Level};
 
+use crate::source::BUNDLE_EVENTS;
 use crate::spine::{self, Segment, SegmentName};
 use report::Report;
 
-/// Verifies a session's directory, a bundle, one segment of a spine, or a rollout. What cannot be read is a finding, too.
+/// Verifies a session's directory, a bundle, a rollout trace bundle of Codex, one segment of a spine, or a rollout. What cannot be read is a finding, too.
 pub fn verify(path: &Path) -> Vec<Finding> {
     let mut report = Report::default();
     if path.join("bundle.json").is_file() {
         bundle::verify(path, &mut report);
+    } else if path.join(BUNDLE_EVENTS).is_file() {
+        trace::verify(path, &mut report);
     } else if path.is_dir() {
         segment::verify_all(path, &mut report);
     } else if let Some(segment) = Segment::of(path) {

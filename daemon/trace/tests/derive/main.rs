@@ -3,11 +3,13 @@
 #![allow(clippy::needless_pass_by_value, reason = "records are written where they are passed")]
 
 mod approvals;
+mod bundles;
 mod calls;
 mod dialects;
 mod epochs;
 mod limits;
 mod lineage;
+mod live;
 mod recordings;
 mod restarts;
 mod rollouts;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use trace::batch;
 use trace::record::TokenCounts;
-use trace::recording::{ORIGINATOR, Recorder, RecordingError, record_rollout};
+use trace::recording::{GitState, Moment, ORIGINATOR, Recorder, RecordingError, record_rollout};
 use trace::session::{Approval, Format, Rows, Session, Stamp, ToolCall, Turn};
 use trace::spine::{Segment, segments};
 use trace::verify::{Code, Level, verify};
@@ -367,24 +367,58 @@ fn a_segment_is_closed_at_five_mebibytes() {
 }
 
 #[test]
-fn the_diff_of_the_beginning_is_an_artifact_that_its_record_vouches_for() {
+fn git_is_recorded_once_for_each_moment_and_earlier_patches_stay() {
     let home = Home::new();
     let lines = rollout_lines(true, &new_story());
-    let mut recorder = Recorder::open(&home.root(), THREAD.parse().unwrap()).unwrap();
-    let (first, rest) = lines.split_at(1);
-    recorder.feed(text(first).as_bytes()).unwrap();
-    recorder.git_info("/srv/app", Some("c1"), None, Some("https://me:secret@example.org/app.git")).unwrap();
-    recorder.git_diff(Some("c0"), b"diff --git a/x b/x\n").unwrap();
-    recorder.feed(text(rest).as_bytes()).unwrap();
+    let open = || Recorder::open(&home.root(), THREAD.parse().unwrap()).unwrap();
+    let state = |patch: &str| GitState {
+        root: "/srv/app".into(),
+        commit: Some("c1".into()),
+        url: Some("https://me:secret@example.org/app.git".into()),
+        base: Some("c0".into()),
+        patch: Some(patch.into()),
+        ..GitState::default()
+    };
+    let mut recorder = open();
+    recorder.feed(text(&lines[..1]).as_bytes()).unwrap();
+    recorder.git(&state("before"), "one", Moment::Begin).unwrap();
+    recorder.flush().unwrap();
+    drop(recorder);
+    // As after a crash.
+    let mut recorder = open();
+    recorder.feed(text(&lines).as_bytes()).unwrap();
+    recorder.git(&state("before, told again"), "one", Moment::Begin).unwrap();
+    recorder.git(&state("after"), "one", Moment::End).unwrap();
+    recorder.git(&state("after"), "two", Moment::Begin).unwrap();
     recorder.close().unwrap();
     assert!(verify(&home.thread()).is_empty(), "{:?}", verify(&home.thread()));
     let kinds: Vec<_> = home
         .written()
         .iter()
-        .filter_map(|record| record["payload"]["kind"].as_str().map(str::to_owned))
+        .filter_map(|record| {
+            let payload = &record["payload"];
+            Some((payload["kind"].as_str()?.to_owned(), payload["artifact_path"].as_str().map(str::to_owned)))
+        })
         .collect();
-    assert_eq!(kinds, ["git_info", "git_info", "git_diff"]);
+    let diff = |path: &str| ("git_diff".to_owned(), Some(path.to_owned()));
+    let info = ("git_info".to_owned(), None);
+    let (first, second) = (diff("artifacts/git_diff.patch"), diff("artifacts/git_diff-2.patch"));
+    assert_eq!(kinds, [info.clone(), info, first, second.clone(), second]);
     assert!(!home.written().iter().any(|record| record.to_string().contains("secret")));
+}
+
+#[test]
+fn a_thread_is_recorded_by_one_recorder_at_a_time() {
+    let home = Home::new();
+    let lines = rollout_lines(true, &new_story());
+    let rollout = home.rollout(&lines);
+    let mut recorder = Recorder::open(&home.root(), THREAD.parse().unwrap()).unwrap();
+    recorder.feed(text(&lines[..2]).as_bytes()).unwrap();
+    let error = record_rollout(&rollout, &home.root()).unwrap_err();
+    assert!(matches!(error, RecordingError::Busy(_)), "{error}");
+    drop(recorder);
+    assert!(record_rollout(&rollout, &home.root()).unwrap().records > 0);
+    assert_eq!(errors(&home.thread()), [""; 0]);
 }
 
 #[test]
