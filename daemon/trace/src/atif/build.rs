@@ -305,8 +305,8 @@ impl<'a> Builder<'a> {
             cached_tokens: last.cached_input,
             extra: MetricsExtra { reasoning_tokens: last.reasoning },
         });
-        // A rollout has every call of a request before its tokens.
-        self.over = self.transcript.format == Format::Rollout;
+        // Rollouts and bundles have every call of a request before its tokens.
+        self.over = self.transcript.format != Format::Spine;
     }
 
     fn turn_ended(&mut self, entry: &Entry, end: &TurnEnd) {

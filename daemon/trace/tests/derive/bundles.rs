@@ -133,6 +133,9 @@ fn the_transcript_of_a_bundle_has_words_calls_and_tokens() {
     let requests =
         transcript.entries.iter().filter(|entry| matches!(entry.what, What::Tokens { .. })).count();
     assert_eq!(requests, 2);
+    let trajectories = trace::atif::trajectories(&transcript);
+    let steps = trajectories[0].steps.iter().map(|step| (step.tool_calls.len(), step.metrics.is_some()));
+    assert_eq!(steps.collect::<Vec<_>>(), [(0, false), (1, true), (0, true)], "the user, and an answer each");
 }
 
 #[test]
