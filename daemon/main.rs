@@ -3,7 +3,7 @@
 //! - [`args`], [`config`]: what it is told; [`offline`]: what it does for `spindle` without a daemon;
 //! - [`life`]: from the start to the end, with [`detach`], [`lock`], [`listen`], [`logging`], [`signals`],
 //!   [`notify`] and [`power`];
-//! - [`serve`], [`tasks`], [`api`], [`hooks`], [`recording`], [`tables`]: the daemon at work.
+//! - [`serve`], [`tasks`], [`api`], [`hooks`], [`recording`], [`witness`], [`tables`]: the daemon at work.
 
 mod api;
 mod args;
@@ -24,6 +24,7 @@ mod serve;
 mod signals;
 mod tables;
 mod tasks;
+mod witness;
 
 use std::process::ExitCode;
 

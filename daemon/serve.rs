@@ -12,6 +12,7 @@ use engine::schedule::EventTriggers;
 use engine::{Engine, OnEnd as RunEnd, Registry, Setup};
 use exec::Exec;
 use futures_util::Stream;
+use insight::owner::Owners;
 use insight::{Externals, Insight};
 use jiff::Timestamp;
 use spindle_client::paths::Paths;
@@ -22,10 +23,11 @@ use tokio_util::sync::CancellationToken;
 use crate::api;
 use crate::args::{KEEPER, SHIM};
 use crate::config::Config;
-use crate::recording::{Ear, Recordings};
+use crate::recording::Recordings;
 use crate::router::{Faces, router};
 use crate::tables::TABLES;
 use crate::tasks::{OnEnd, Tasks};
+use crate::witness::Listener;
 
 /// How long open calls have after the word to end; streams end at once.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -102,10 +104,12 @@ impl Daemon {
         let stop_runs = CancellationToken::new();
         let tasks = Tasks::new(stopping.clone());
         let (recordings, ear) = config.traces.record.then(Recordings::new).unzip();
-        let engine = open_engine(&paths, &config, ear).await?;
+        let owners = Owners::default();
+        let engine = open_engine(&paths, &config, Listener::new(owners.clone(), ear)).await?;
         let codex = config.codex_binary();
-        let insight =
-            Insight::open(engine.clone(), config.insight_settings()).await.map_err(ServeError::Traces)?;
+        let insight = Insight::open(engine.clone(), config.insight_settings(), owners)
+            .await
+            .map_err(ServeError::Traces)?;
         let mut triggers = EventTriggers::default();
         triggers.register(insight.trigger());
         for trigger in Externals::triggers() {
@@ -235,15 +239,13 @@ impl Daemon {
     }
 }
 
-async fn open_engine(paths: &Paths, config: &Config, ear: Option<Arc<Ear>>) -> Result<Engine, ServeError> {
+async fn open_engine(paths: &Paths, config: &Config, listener: Listener) -> Result<Engine, ServeError> {
     let soft_limit = raise_open_files().map_err(ServeError::Processes)?;
     let shim = ShimCommand::own_program([SHIM]).map_err(ServeError::Processes)?;
     let keeper = ShimCommand::own_program([KEEPER]).map_err(ServeError::Processes)?;
-    let autorun = Autorun::new(keeper, config.codex_binary()).with_bundles(config.traces.bundles);
-    let autorun = match ear {
-        Some(ear) => autorun.witnessed_by(ear),
-        None => autorun,
-    };
+    let autorun = Autorun::new(keeper, config.codex_binary())
+        .with_bundles(config.traces.bundles)
+        .witnessed_by(Arc::new(listener));
     let setup = Setup {
         state_dir: paths.state_dir.clone(),
         settings: config.engine_settings(),

@@ -476,3 +476,27 @@ mod real_codex {
         is_recorded(Release::Current, true).await;
     }
 }
+
+#[tokio::test]
+async fn a_schedule_is_not_set_off_by_the_session_of_a_run_that_it_has_started() {
+    // The sessions of the script lie in the past.
+    let scene = Scene::new("[traces]\nlive_window = \"5000d\"\n").await;
+    let repo = scene.repo();
+    let on = ["--on", "signal", "--filter", r#"{"categories":["exec_failure"]}"#];
+    let again =
+        [&["schedule", "add", "again"], &on[..], &["auto", "--repo", repo.to_str().unwrap(), "--once"]];
+    let look = [&["schedule", "add", "look"], &on[..], &["exec", "--", "sh", "-c", "echo seen >>seen"]];
+    for add in [again.concat(), look.concat()] {
+        let added = scene.nest.spindle(add);
+        assert!(added.status.success(), "{added:?}");
+    }
+    let started = scene.nest.spindle(["--json", "schedule", "run", "again"]);
+    assert!(started.status.success(), "{started:?}");
+    (1..=3).for_each(|piece| scene.go(piece));
+
+    let seen = scene.nest.work_dir().join("seen");
+    until("the other schedule has fired", || fs::read_to_string(&seen).is_ok().then_some(())).await;
+    let shown = scene.nest.spindle(["--json", "schedule", "show", "again"]);
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!((&shown["fired"], &shown["skipped"]), (&json!(1), &json!(0)), "{shown}");
+}

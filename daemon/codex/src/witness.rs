@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use crate::ThreadId;
 
@@ -20,6 +21,10 @@ pub struct Work {
     pub home: PathBuf,
     /// Its working directory.
     pub cwd: PathBuf,
+    /// The run that it works for.
+    pub run: Uuid,
+    /// The schedules that led to that run.
+    pub lineage: Vec<Uuid>,
     /// When it was started; tells the processes of a thread apart.
     pub started_at: Timestamp,
 }

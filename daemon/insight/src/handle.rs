@@ -15,6 +15,7 @@ use crate::export::{ExportError, ExportFormat, Exported, export};
 use crate::ingest::board::Tracker;
 use crate::ingest::service::Service;
 use crate::log::SignalStream;
+use crate::owner::Owners;
 use crate::query::Query;
 use crate::settings::Settings;
 use crate::signal::Signal;
@@ -64,9 +65,10 @@ async fn blocking<T: Send + 'static>(
 }
 
 impl Insight {
-    /// Reads how far everything has come. Nothing is read of any home before [`Insight::run`].
-    pub async fn open(engine: Engine, settings: Settings) -> Result<Self, InsightError> {
-        blocking(move || Ok(Self { service: Service::open(engine, settings)? })).await
+    /// Reads how far everything has come. Nothing is read of any home before [`Insight::run`]. What happens in the
+    /// sessions of `owners` is told as caused by their runs.
+    pub async fn open(engine: Engine, settings: Settings, owners: Owners) -> Result<Self, InsightError> {
+        blocking(move || Ok(Self { service: Service::open(engine, settings, owners)? })).await
     }
 
     /// Follows the homes until it is told to stop; resolves when what was read is stored.

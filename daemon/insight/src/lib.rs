@@ -10,6 +10,7 @@
 //! - [`view`]: what is asked and answered;
 //! - [`distill`]: from a moment of a session to a task that an agent can be judged by;
 //! - [`dataset`]: tasks together;
+//! - [`owner`]: which run a session belongs to;
 //! - [`external`]: runs of other tools, in directories that a user registers;
 //! - `store`: what is kept, in the engine's store.
 
@@ -23,6 +24,7 @@ mod find;
 mod handle;
 mod ingest;
 mod log;
+pub mod owner;
 pub mod profile;
 mod query;
 pub mod rules;

@@ -155,7 +155,8 @@ fn witness(ctx: &RunContext, autorun: &Autorun, layout: &Layout) -> Option<Watch
     let witness = autorun.witness.clone()?;
     let cwd = layout.root().to_owned();
     let home = codex::home_of(|name| ctx.variable(name), &cwd)?;
-    Some(Watching { witness, home, cwd })
+    let lineage = ctx.record()?.lineage;
+    Some(Watching { witness, home, cwd, run: ctx.id(), lineage })
 }
 
 /// Fails the run, unless somebody has resumed it since the failure.

@@ -17,10 +17,12 @@ use codex::{
     Decoder, Event, Renderer, Snapshot, Testimony, ThreadId, Transcript, UsageContext, Witness, Work,
     plain_text,
 };
+use engine::RunId;
 use engine::logs::{Line, Stream};
 use engine::process::UnixNanos;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use super::record::{IterationEnd, Record};
 use crate::log::{self, BlockWriter, KeepAll};
@@ -64,12 +66,16 @@ pub(super) struct Watching {
     pub(super) home: PathBuf,
     /// Its working directory.
     pub(super) cwd: PathBuf,
+    /// The run.
+    pub(super) run: RunId,
+    /// The schedules that led to it.
+    pub(super) lineage: Vec<Uuid>,
 }
 
 impl Watching {
     fn begun(self, thread: ThreadId, started_at: Timestamp) -> Box<dyn Testimony> {
-        let Self { witness, home, cwd } = self;
-        witness.begun(Work { thread, home, cwd, started_at })
+        let Self { witness, home, cwd, run, lineage } = self;
+        witness.begun(Work { thread, home, cwd, run: run.0, lineage, started_at })
     }
 }
 

@@ -30,6 +30,7 @@ use super::pipeline::VERSION;
 use super::queue::{Queue, Urgency};
 use super::session::{Change, Live, Part, Reached, ReadError, Terms, settles_at};
 use crate::log::Log;
+use crate::owner::Owners;
 use crate::settings::{Retention, Settings};
 use crate::store::tables::Cursors;
 use crate::view::{HomeView, Ingested, InsightError, InsightStats, Phase};
@@ -52,6 +53,7 @@ pub(crate) struct Service {
     pub(crate) board: Board,
     pub(crate) queue: Queue,
     pub(crate) log: Arc<Log>,
+    owners: Owners,
     pub(crate) gauges: Gauges,
     /// What the homes are looked over with.
     pub(crate) catalog: RwLock<Arc<Catalog>>,
@@ -92,7 +94,7 @@ struct Sent {
 
 impl Service {
     /// Reads how far everything has come.
-    pub(crate) fn open(engine: Engine, settings: Settings) -> Result<Arc<Self>, StoreError> {
+    pub(crate) fn open(engine: Engine, settings: Settings, owners: Owners) -> Result<Arc<Self>, StoreError> {
         let reader = engine.reader().clone();
         let catalog = Arc::new(Catalog::new(settings.homes.clone()));
         let board = Board::default();
@@ -116,6 +118,7 @@ impl Service {
         let (alarms, waiting_alarms) = mpsc::unbounded_channel();
         Ok(Arc::new(Self {
             log: Arc::new(Log::open(reader.clone())?),
+            owners,
             engine,
             reader,
             settings: RwLock::new(Arc::new(settings)),
@@ -462,7 +465,8 @@ impl Service {
         }
         let (raised, withdrawn) = (count(&changes, Phase::Raised), count(&changes, Phase::Withdrawn));
         let first = self.log.last() + 1;
-        events.extend((first..).zip(&changes).filter(|(_, change)| change.live).map(event));
+        let live = (first..).zip(&changes).filter(|(_, change)| change.live);
+        events.extend(live.map(|(number, change)| event(number, change, &self.owners)));
         let numbering = self.log.number(&mut batch, changes, now, self.settings().keep_changes)?;
         self.engine.commit(batch, events).await?;
         self.log.publish(numbering);
@@ -629,8 +633,9 @@ fn count(changes: &[Change], phase: Phase) -> u64 {
 }
 
 /// The event that tells of a change.
-fn event((number, change): (u64, &Change)) -> NewEvent {
+fn event(number: u64, change: &Change, owners: &Owners) -> NewEvent {
     let signal = &change.signal;
+    let owner = owners.of(&signal.session_id);
     let kind = match change.phase {
         Phase::Raised => "signal.raised",
         Phase::Withdrawn => "signal.withdrawn",
@@ -650,6 +655,8 @@ fn event((number, change): (u64, &Change)) -> NewEvent {
         "description": signal.description.get(..signal.description.floor_char_boundary(500)),
         "at": signal.at,
         "settled": signal.settled,
+        "run": owner.as_ref().map(|owner| owner.run.to_string()),
+        "lineage": owner.map(|owner| owner.lineage).unwrap_or_default(),
     });
     NewEvent { kind: kind.to_owned(), data }
 }

@@ -9,6 +9,7 @@ use engine::clock::SystemClock;
 use engine::process::{ShimCommand, Supervisor};
 use engine::store::{Options, TableInfo, join_tables};
 use engine::{Engine, Registry, Setup};
+use insight::owner::Owners;
 use insight::{Ingested, Insight, PageRequest, SessionFilter, Settings, Signal, SignalFilter};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -68,7 +69,8 @@ impl Lab {
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             };
-            let insight = Insight::open(engine.clone(), self.settings.clone()).await.unwrap();
+            let insight =
+                Insight::open(engine.clone(), self.settings.clone(), Owners::default()).await.unwrap();
             (engine, insight)
         });
         let stop = CancellationToken::new();
