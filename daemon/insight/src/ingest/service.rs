@@ -1,7 +1,11 @@
-//! The pipeline at work: threads that read, one task that stores, one that watches the clock.
+//! The pipeline at work: threads that read, one task that stores ([`commit`]), one that follows the homes
+//! ([`follow`]), one that watches the clock.
+
+mod commit;
+mod follow;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{BinaryHeap, HashMap};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,41 +13,29 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering as Memory};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::thread;
-use std::time::Duration;
 
-use engine::store::{Batch, Order, Reader, StoreError};
-use engine::{Engine, NewEvent};
+use engine::Engine;
+use engine::store::{Order, Reader, StoreError};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use trace::lines::CHUNK;
 use trace::source::{Catalog, SessionSource};
 use trace::tail::RootState;
-use trace::{Hint, Hints, SessionId, Tail};
+use trace::{SessionId, Tail};
 
-use super::board::{Board, Outcome, Tracker};
+use self::commit::Sent;
+use super::board::{Board, Outcome};
 use super::files;
 use super::pipeline::VERSION;
-use super::queue::{Queue, Urgency};
-use super::session::{Change, Live, Part, Reached, ReadError, Terms, settles_at};
+use super::queue::Queue;
+use super::session::{Live, Part, Reached, ReadError, Terms, settles_at};
 use crate::log::Log;
 use crate::owner::Owners;
 use crate::settings::{Retention, Settings};
 use crate::store::tables::Cursors;
-use crate::view::{HomeView, Ingested, InsightError, InsightStats, Phase};
-
-/// How many changes of rows go into one commit before it is made.
-const ROWS_OF_A_COMMIT: usize = 2000;
-
-/// How many bytes of batches go into one commit before it is made.
-const BYTES_OF_A_COMMIT: usize = 3 << 20;
-
-/// How long history may wait for more of it to share its commit. A commit costs the same few wake-ups and syncs
-/// whatever is in it, so that a first reading of a home spends a tenth less time with fewer of them.
-const GATHER: Duration = Duration::from_millis(5);
+use crate::view::{HomeView, Ingested, InsightError, InsightStats};
 
 /// What the threads and tasks share.
 pub(crate) struct Service {
@@ -78,18 +70,6 @@ pub(crate) struct Gauges {
     pub(crate) raised: AtomicU64,
     pub(crate) withdrawn: AtomicU64,
     pub(crate) commits: AtomicU64,
-}
-
-/// A part on its way to the store, and what is to be done when it is there.
-struct Sent {
-    id: SessionId,
-    batch: Batch,
-    size: usize,
-    changes: Vec<Change>,
-    events: Vec<NewEvent>,
-    outcome: Outcome,
-    /// Whether it is of a session that is being watched, so that somebody may wait for it.
-    news: bool,
 }
 
 impl Service {
@@ -191,101 +171,6 @@ impl Service {
             }
             None => Ok(()),
         }
-    }
-
-    /// Follows the homes: what is written to is read.
-    async fn follow(self: Arc<Self>, stop: CancellationToken) {
-        while !stop.is_cancelled() {
-            let catalog = self.catalog();
-            let settings =
-                trace::Settings { rescan_every: self.settings().poll_interval, ..trace::Settings::default() };
-            let hints = match Tail::start(Arc::clone(&catalog), settings) {
-                Ok((tail, hints)) => {
-                    *self.tail.lock().unwrap_or_else(PoisonError::into_inner) = Some(tail);
-                    hints
-                }
-                Err(error) => return self.fail(&format!("the homes cannot be followed: {error}")),
-            };
-            let service = Arc::clone(&self);
-            let taking = tokio::task::spawn_blocking(move || service.take_hints(&catalog, &hints));
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = self.homes_changed.notified() => {}
-            }
-            // Its threads are waited for, and then there are no more hints.
-            let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let _ = tokio::task::spawn_blocking(move || drop(tail)).await;
-            let _ = taking.await;
-        }
-    }
-
-    /// Passes on what the tail says.
-    fn take_hints(&self, catalog: &Arc<Catalog>, hints: &Hints) {
-        let mut first_look = true;
-        while let Some(hint) = hints.recv() {
-            match hint {
-                Hint::Session(id) => {
-                    // The first look names all sessions, most of which are as the store knows them: a stat is
-                    // less than loading them from there. Later on, a session that is named was written to.
-                    let source = first_look.then(|| catalog.look(&id)).flatten();
-                    let read = source.as_ref().map(files::fingerprint_of_source);
-                    self.board.ask(&self.queue, &id, catalog, Urgency::Now, read, None);
-                }
-                Hint::Rescan => {
-                    first_look = false;
-                    self.take_up(catalog);
-                }
-                Hint::Problem(problem) => tracing::warn!("{problem}"),
-            }
-        }
-    }
-
-    /// After the first look, which has named all that is there: what has gone while nobody looked, and what has yet
-    /// to settle. Homes that were read once and are not watched are looked at only for the latter.
-    fn take_up(&self, watched: &Arc<Catalog>) {
-        let elsewhere = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for catalog in std::iter::once(watched).chain(&elsewhere) {
-            let sessions = self.board.of(catalog);
-            if !Arc::ptr_eq(catalog, watched) {
-                if sessions.iter().all(|(_, _, settles_at)| settles_at.is_none()) {
-                    continue;
-                }
-                self.scan(catalog);
-            }
-            let there: HashSet<_> = catalog.ids().into_iter().collect();
-            let leaves = !matches!(self.settings().retention, Retention::Keep);
-            for (id, gone, settles_at) in sessions {
-                if !there.contains(&id) && (!gone || leaves) {
-                    self.board.ask(&self.queue, &id, catalog, Urgency::Backlog, None, None);
-                } else if let Some(at) = settles_at {
-                    // Nobody watches the clock any more: then nothing is due.
-                    let _ = self.alarms.send((at, id));
-                }
-            }
-        }
-    }
-
-    /// Looks at all files of a catalog's homes, and asks for the sessions that have changed.
-    fn scan(&self, catalog: &Arc<Catalog>) {
-        catalog.scan(&mut |id| {
-            self.compare(catalog, id, None);
-        });
-    }
-
-    /// Asks for a session if its files, when they were scanned, were not as they were when they were read. Says
-    /// whether it did.
-    fn compare(&self, catalog: &Arc<Catalog>, id: &SessionId, tracker: Option<&Arc<Tracker>>) -> bool {
-        let source = catalog.source(id);
-        let read = source.as_ref().map(files::fingerprint_of_source);
-        let asked = self.board.ask(&self.queue, id, catalog, Urgency::Backlog, read, tracker);
-        if asked && let Some(tracker) = tracker {
-            let bytes = source.map_or(0, |source| source.bytes());
-            tracker.update(|progress| {
-                progress.sessions_total += 1;
-                progress.bytes_total += bytes;
-            });
-        }
-        asked
     }
 
     /// A thread that reads.
@@ -398,88 +283,6 @@ impl Service {
         Ok(())
     }
 
-    fn send(&self, id: &SessionId, part: Option<Part>, outcome: Outcome, news: bool) {
-        let Some(part) = part else { return self.finish(id, outcome) };
-        self.gauges.bytes.fetch_add(part.bytes, Memory::Relaxed);
-        self.gauges.records.fetch_add(part.records, Memory::Relaxed);
-        self.board.told(id, part.bytes);
-        let size = part.batch.size();
-        self.queue.sent(size);
-        let Part { batch, changes, events, .. } = part;
-        // Fails only when nothing is stored any more.
-        let _ = self.parts.send(Sent { id: id.clone(), batch, size, changes, events, outcome, news });
-    }
-
-    fn finish(&self, id: &SessionId, outcome: Outcome) {
-        if let Some(at) = outcome.deadline {
-            // Nobody watches the clock any more: then nothing is due.
-            let _ = self.alarms.send((at, id.clone()));
-        }
-        self.board.give_back(&self.queue, id, outcome);
-    }
-
-    /// Stores what was read: as much at once as waits. So two hundred sessions that are written at once share a
-    /// commit, and each is told as soon as its own is on disk. Only where all of it is history, a moment is waited
-    /// for more.
-    async fn store(self: Arc<Self>, mut parts: mpsc::UnboundedReceiver<Sent>, ending: CancellationToken) {
-        loop {
-            let first = tokio::select! {
-                biased;
-                part = parts.recv() => part,
-                () = ending.cancelled() => None,
-            };
-            let Some(first) = first else { return };
-            let until = Instant::now() + GATHER;
-            let (mut rows, mut bytes, mut news) = (first.batch.len(), first.size, first.news);
-            let mut group = vec![first];
-            while rows < ROWS_OF_A_COMMIT && bytes < BYTES_OF_A_COMMIT {
-                let part = match parts.try_recv() {
-                    Ok(part) => part,
-                    Err(_) if news => break,
-                    Err(_) => match timeout_at(until, parts.recv()).await {
-                        Ok(Some(part)) => part,
-                        Ok(None) | Err(_) => break,
-                    },
-                };
-                rows += part.batch.len();
-                bytes += part.size;
-                news |= part.news;
-                group.push(part);
-            }
-            if let Err(error) = self.commit(group, bytes).await {
-                self.fail(&error.to_string());
-                return;
-            }
-        }
-    }
-
-    async fn commit(&self, group: Vec<Sent>, bytes: usize) -> Result<(), StoreError> {
-        let now = self.engine.now();
-        let (mut batch, mut events, mut changes, mut done) =
-            (Batch::new(), Vec::new(), Vec::new(), Vec::new());
-        for part in group {
-            batch.append(part.batch);
-            events.extend(part.events);
-            changes.extend(part.changes);
-            done.push((part.id, part.outcome));
-        }
-        let (raised, withdrawn) = (count(&changes, Phase::Raised), count(&changes, Phase::Withdrawn));
-        let first = self.log.last() + 1;
-        let live = (first..).zip(&changes).filter(|(_, change)| change.live);
-        events.extend(live.map(|(number, change)| event(number, change, &self.owners)));
-        let numbering = self.log.number(&mut batch, changes, now, self.settings().keep_changes)?;
-        self.engine.commit(batch, events).await?;
-        self.log.publish(numbering);
-        self.gauges.commits.fetch_add(1, Memory::Relaxed);
-        self.gauges.raised.fetch_add(raised, Memory::Relaxed);
-        self.gauges.withdrawn.fetch_add(withdrawn, Memory::Relaxed);
-        for (id, outcome) in done {
-            self.finish(&id, outcome);
-        }
-        self.queue.stored(bytes);
-        Ok(())
-    }
-
     /// Asks for sessions when they are due to settle.
     async fn watch_the_clock(
         self: Arc<Self>,
@@ -514,16 +317,6 @@ impl Service {
                 }
             }
         }
-    }
-
-    /// Looks everything of a catalog over, for somebody who waits until it is stored.
-    pub(crate) fn look_now(&self, catalog: &Arc<Catalog>, tracker: &Arc<Tracker>) {
-        // What changed is told once only, and others may be looking: so every session is compared.
-        self.scan(catalog);
-        for id in catalog.ids() {
-            self.compare(catalog, &id, Some(tracker));
-        }
-        tracker.update(|progress| progress.complete = true);
     }
 
     /// Resolves when nothing is read or stored any more.
@@ -626,37 +419,4 @@ fn home(path: &Path, status: &trace::tail::Status) -> HomeView {
         watches: status.watched as u64,
         problem: polled,
     }
-}
-
-fn count(changes: &[Change], phase: Phase) -> u64 {
-    changes.iter().filter(|change| change.phase == phase).count() as u64
-}
-
-/// The event that tells of a change.
-fn event(number: u64, change: &Change, owners: &Owners) -> NewEvent {
-    let signal = &change.signal;
-    let owner = owners.of(&signal.session_id);
-    let kind = match change.phase {
-        Phase::Raised => "signal.raised",
-        Phase::Withdrawn => "signal.withdrawn",
-        Phase::Settled => "signal.settled",
-    };
-    let data = json!({
-        "number": number,
-        "id": signal.id,
-        "type": signal.kind,
-        "category": signal.category,
-        "severity": signal.severity,
-        "session": signal.session_id,
-        "turn_id": signal.turn_id,
-        "call_id": signal.call_id,
-        "seq_start": signal.seq_start,
-        "seq_end": signal.seq_end,
-        "description": signal.description.get(..signal.description.floor_char_boundary(500)),
-        "at": signal.at,
-        "settled": signal.settled,
-        "run": owner.as_ref().map(|owner| owner.run.to_string()),
-        "lineage": owner.map(|owner| owner.lineage).unwrap_or_default(),
-    });
-    NewEvent { kind: kind.to_owned(), data }
 }

@@ -1,0 +1,162 @@
+//! The task that stores: batches of several sessions in one commit, with the events that tell of them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering as Memory;
+use std::time::Duration;
+
+use engine::NewEvent;
+use engine::store::{Batch, StoreError};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use trace::SessionId;
+
+use super::Service;
+use crate::ingest::board::Outcome;
+use crate::ingest::session::{Change, Part};
+use crate::owner::Owners;
+use crate::view::Phase;
+
+/// How many changes of rows go into one commit before it is made.
+const ROWS_OF_A_COMMIT: usize = 2000;
+
+/// How many bytes of batches go into one commit before it is made.
+const BYTES_OF_A_COMMIT: usize = 3 << 20;
+
+/// How long history may wait for more of it to share its commit. A commit costs the same few wake-ups and syncs
+/// whatever is in it, so that a first reading of a home spends a tenth less time with fewer of them.
+const GATHER: Duration = Duration::from_millis(5);
+
+/// A part on its way to the store, and what is to be done when it is there.
+pub(super) struct Sent {
+    id: SessionId,
+    batch: Batch,
+    size: usize,
+    changes: Vec<Change>,
+    events: Vec<NewEvent>,
+    outcome: Outcome,
+    /// Whether it is of a session that is being watched, so that somebody may wait for it.
+    news: bool,
+}
+
+impl Service {
+    pub(super) fn send(&self, id: &SessionId, part: Option<Part>, outcome: Outcome, news: bool) {
+        let Some(part) = part else { return self.finish(id, outcome) };
+        self.gauges.bytes.fetch_add(part.bytes, Memory::Relaxed);
+        self.gauges.records.fetch_add(part.records, Memory::Relaxed);
+        self.board.told(id, part.bytes);
+        let size = part.batch.size();
+        self.queue.sent(size);
+        let Part { batch, changes, events, .. } = part;
+        // Fails only when nothing is stored any more.
+        let _ = self.parts.send(Sent { id: id.clone(), batch, size, changes, events, outcome, news });
+    }
+
+    pub(super) fn finish(&self, id: &SessionId, outcome: Outcome) {
+        if let Some(at) = outcome.deadline {
+            // Nobody watches the clock any more: then nothing is due.
+            let _ = self.alarms.send((at, id.clone()));
+        }
+        self.board.give_back(&self.queue, id, outcome);
+    }
+
+    /// Stores what was read: as much at once as waits. So two hundred sessions that are written at once share a
+    /// commit, and each is told as soon as its own is on disk. Only where all of it is history, a moment is waited
+    /// for more.
+    pub(super) async fn store(
+        self: Arc<Self>,
+        mut parts: mpsc::UnboundedReceiver<Sent>,
+        ending: CancellationToken,
+    ) {
+        loop {
+            let first = tokio::select! {
+                biased;
+                part = parts.recv() => part,
+                () = ending.cancelled() => None,
+            };
+            let Some(first) = first else { return };
+            let until = Instant::now() + GATHER;
+            let (mut rows, mut bytes, mut news) = (first.batch.len(), first.size, first.news);
+            let mut group = vec![first];
+            while rows < ROWS_OF_A_COMMIT && bytes < BYTES_OF_A_COMMIT {
+                let part = match parts.try_recv() {
+                    Ok(part) => part,
+                    Err(_) if news => break,
+                    Err(_) => match timeout_at(until, parts.recv()).await {
+                        Ok(Some(part)) => part,
+                        Ok(None) | Err(_) => break,
+                    },
+                };
+                rows += part.batch.len();
+                bytes += part.size;
+                news |= part.news;
+                group.push(part);
+            }
+            if let Err(error) = self.commit(group, bytes).await {
+                self.fail(&error.to_string());
+                return;
+            }
+        }
+    }
+
+    async fn commit(&self, group: Vec<Sent>, bytes: usize) -> Result<(), StoreError> {
+        let now = self.engine.now();
+        let (mut batch, mut events, mut changes, mut done) =
+            (Batch::new(), Vec::new(), Vec::new(), Vec::new());
+        for part in group {
+            batch.append(part.batch);
+            events.extend(part.events);
+            changes.extend(part.changes);
+            done.push((part.id, part.outcome));
+        }
+        let (raised, withdrawn) = (count(&changes, Phase::Raised), count(&changes, Phase::Withdrawn));
+        let first = self.log.last() + 1;
+        let live = (first..).zip(&changes).filter(|(_, change)| change.live);
+        events.extend(live.map(|(number, change)| event(number, change, &self.owners)));
+        let numbering = self.log.number(&mut batch, changes, now, self.settings().keep_changes)?;
+        self.engine.commit(batch, events).await?;
+        self.log.publish(numbering);
+        self.gauges.commits.fetch_add(1, Memory::Relaxed);
+        self.gauges.raised.fetch_add(raised, Memory::Relaxed);
+        self.gauges.withdrawn.fetch_add(withdrawn, Memory::Relaxed);
+        for (id, outcome) in done {
+            self.finish(&id, outcome);
+        }
+        self.queue.stored(bytes);
+        Ok(())
+    }
+}
+
+fn count(changes: &[Change], phase: Phase) -> u64 {
+    changes.iter().filter(|change| change.phase == phase).count() as u64
+}
+
+/// The event that tells of a change.
+fn event(number: u64, change: &Change, owners: &Owners) -> NewEvent {
+    let signal = &change.signal;
+    let owner = owners.of(&signal.session_id);
+    let kind = match change.phase {
+        Phase::Raised => "signal.raised",
+        Phase::Withdrawn => "signal.withdrawn",
+        Phase::Settled => "signal.settled",
+    };
+    let data = json!({
+        "number": number,
+        "id": signal.id,
+        "type": signal.kind,
+        "category": signal.category,
+        "severity": signal.severity,
+        "session": signal.session_id,
+        "turn_id": signal.turn_id,
+        "call_id": signal.call_id,
+        "seq_start": signal.seq_start,
+        "seq_end": signal.seq_end,
+        "description": signal.description.get(..signal.description.floor_char_boundary(500)),
+        "at": signal.at,
+        "settled": signal.settled,
+        "run": owner.as_ref().map(|owner| owner.run.to_string()),
+        "lineage": owner.map(|owner| owner.lineage).unwrap_or_default(),
+    });
+    NewEvent { kind: kind.to_owned(), data }
+}
