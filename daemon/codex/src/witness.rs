@@ -17,7 +17,7 @@ use crate::ThreadId;
 pub struct Work {
     /// The thread.
     pub thread: ThreadId,
-    /// The Codex home of the process; see [`home_of`].
+    /// The Codex home of the process; see [`crate::home_of`].
     pub home: PathBuf,
     /// Its working directory.
     pub cwd: PathBuf,
