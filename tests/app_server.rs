@@ -6,10 +6,10 @@
 mod nest;
 
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
-use std::process::{Child, ChildStdin, ChildStdout, Output, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use model_server::{ModelServer, Options, Release, Scratch};
-use nest::Nest;
+use nest::{Nest, object};
 use serde_json::{Value, json};
 
 /// A `codex app-server`, spoken to as an editor would.
@@ -80,11 +80,6 @@ impl Drop for AppServer {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-fn object(output: &Output) -> Value {
-    assert!(output.status.success(), "{output:?}");
-    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 async fn what_was_denied_is_a_denial_and_what_was_granted_none(release: Release) {

@@ -6,15 +6,9 @@ mod nest;
 
 use std::collections::HashSet;
 use std::fs;
-use std::process::Output;
 
-use nest::{Nest, until};
+use nest::{Nest, object, until};
 use serde_json::Value;
-
-fn object(output: &Output) -> Value {
-    assert!(output.status.success(), "{output:?}");
-    serde_json::from_slice(&output.stdout).unwrap()
-}
 
 /// Adds a schedule of a shell script.
 fn add(nest: &Nest, name: &str, options: &[&str], script: &str) -> Value {

@@ -7,17 +7,12 @@ mod nest;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use corpus::{Made, Real, real};
-use nest::{Nest, until};
+use nest::{Nest, object, until};
 use serde_json::{Value, json};
-
-fn object(output: &Output) -> Value {
-    assert!(output.status.success(), "{output:?}");
-    serde_json::from_slice(&output.stdout).unwrap()
-}
 
 /// A small past: sessions in all their variety.
 fn past(nest: &Nest) -> Made {

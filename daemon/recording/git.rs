@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use autorunner::git::REPOSITORY_VARIABLES;
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
@@ -22,17 +23,6 @@ const LARGEST_PATCH: u64 = 16 << 20;
 
 /// As much of any other answer is read, in bytes.
 const LARGEST_ANSWER: u64 = 1 << 20;
-
-/// Variables that would point git at another repository.
-const REPOSITORY_VARIABLES: [&str; 7] = [
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_COMMON_DIR",
-    "GIT_NAMESPACE",
-];
 
 /// The state of the working tree that a directory lies in. None where there is none, or no git.
 pub(super) async fn state(cwd: &Path) -> Option<GitState> {

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 use spindle_client::v1::{self, LogStream, Run, RunDetail, RunTemplate, StartRunRequest};
 use spindle_client::{Client, LogReader, Paths, Reconnect};
 use tempfile::TempDir;
@@ -58,6 +59,12 @@ pub(crate) async fn until_answered<T>(what: &str, mut ask: impl AsyncFnMut() -> 
         assert!(Instant::now() < deadline, "after {PATIENCE:?} still not: {what}");
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// The JSON document that a command printed, which must have succeeded.
+pub(crate) fn object(output: &Output) -> Value {
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// A home, and the daemon in it.

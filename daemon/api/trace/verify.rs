@@ -11,6 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 use trace::Catalog;
 use trace::session::Format;
+use trace::source::Store;
 use trace::verify::{Finding, Level, verify};
 
 use super::error::from_insight;
@@ -80,10 +81,7 @@ async fn at(path: PathBuf) -> Result<Vec<Target>, Status> {
         let text = format!("there is nothing at {}", path.display());
         return Err(status(Code::NotFound, "INVALID_PATH", text, ""));
     }
-    let home = ["trace_spine", "sessions", "archived_sessions", "rollout_trace"]
-        .iter()
-        .any(|name| path.join(name).is_dir());
-    if home {
+    if Store::is_home(&path) {
         let listed = tokio::task::spawn_blocking(move || in_home(path)).await;
         return listed.map_err(|error| Status::internal(error.to_string()));
     }

@@ -21,6 +21,7 @@ use trace::output::OutputError;
 use trace::recording::{self, RecordingError};
 use trace::redact::{Redactor, Report};
 use trace::session::Format;
+use trace::source::Store;
 use trace::spine;
 use trace::transcript::{FilesError, SessionFiles};
 
@@ -223,7 +224,7 @@ pub(super) async fn record(request: v1::RecordSpineRequest) -> Result<v1::Record
         bytes => path(bytes, "the Codex home")?,
     };
     blocking(move || {
-        let spines = home.join("trace_spine");
+        let spines = Store::Spines.below(&home);
         let recorded =
             recording::record_rollout(&rollout, &spines).map_err(|error| from_recording(&error))?;
         let name = recorded.directory.file_name().map(|name| name.to_string_lossy().into_owned());

@@ -25,8 +25,8 @@ pub const TRAILER: &str = "Spindle-Run";
 /// repository between a crash and the replay but a person in a hurry.
 const SEARCHED_COMMITS: &str = "50";
 
-/// Variables that would point git at another repository.
-const REPOSITORY_VARIABLES: [&str; 8] = [
+/// Variables that would point git at another repository than the one it is at work in.
+pub const REPOSITORY_VARIABLES: [&str; 8] = [
     "GIT_DIR",
     "GIT_WORK_TREE",
     "GIT_INDEX_FILE",

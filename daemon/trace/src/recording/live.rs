@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::recorder::CHUNK;
 use super::{GitState, Moment, Recorded, Recorder, RecordingError, problem};
 use crate::SessionId;
-use crate::source::{FileIdentity, open_file, rollout_anywhere, rollout_near};
+use crate::source::{FileIdentity, Store, open_file, rollout_anywhere, rollout_near};
 
 /// How far a recording has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl Live {
         let Some(path) = find(&self.home, &self.thread) else { return Ok(None) };
         let (rollout, metadata) = open_file(&path).map_err(problem(&path))?;
         let identity = FileIdentity::of(&metadata);
-        let recorder = Recorder::open(&self.home.join("trace_spine"), self.thread.clone())?;
+        let recorder = Recorder::open(&Store::Spines.below(&self.home), self.thread.clone())?;
         Ok(Some(Recording { path, rollout, identity, recorder }))
     }
 

@@ -21,17 +21,28 @@ const CLOCK_MARGIN: Duration = Duration::from_secs(2);
 
 /// A place below a Codex home where sessions lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Store {
+pub enum Store {
+    /// Trace spines, a directory for each thread.
     Spines,
+    /// Rollouts, in directories of days.
     Rollouts,
+    /// Rollouts that were archived.
     Archive,
+    /// Rollout trace bundles.
     Bundles,
 }
 
 impl Store {
-    pub(crate) const ALL: [Self; 4] = [Self::Spines, Self::Rollouts, Self::Archive, Self::Bundles];
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Spines, Self::Rollouts, Self::Archive, Self::Bundles];
 
-    pub(crate) fn below(self, home: &Path) -> PathBuf {
+    /// Whether a directory is a Codex home: it holds one of these.
+    pub fn is_home(directory: &Path) -> bool {
+        Self::ALL.iter().any(|store| store.below(directory).is_dir())
+    }
+
+    /// Where it is.
+    pub fn below(self, home: &Path) -> PathBuf {
         home.join(match self {
             Self::Spines => "trace_spine",
             Self::Rollouts => "sessions",

@@ -4,6 +4,7 @@
 //! lost or was changed; a [`Level::Warning`] what crashes and the writers' known habits explain.
 
 mod bundle;
+mod line;
 mod numbers;
 mod report;
 mod rollout;
@@ -14,7 +15,6 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use serde::Deserialize as _;
 use sha2::{Digest as _, Sha256};
 
 pub use report::{Code, Finding, Level};
@@ -46,25 +46,6 @@ fn begins_like_a_spine(path: &Path) -> bool {
     let mut start = [0; 4096];
     let read = File::open(path).and_then(|mut file| file.read(&mut start)).unwrap_or_default();
     memchr::memmem::find(start.get(..read).unwrap_or_default(), spine::SCHEMA_VERSION.as_bytes()).is_some()
-}
-
-/// What is wrong with a line as JSON: the code, the offset in the line, and words. None if it is an object of
-/// correct JSON.
-fn grammar(line: &[u8]) -> Option<(Code, usize, String)> {
-    let mut json = serde_json::Deserializer::from_slice(line);
-    let checked = serde::de::IgnoredAny::deserialize(&mut json).and_then(|_| json.end());
-    if let Err(error) = checked {
-        return Some((
-            Code::Unparsable,
-            error.column().saturating_sub(1),
-            format!("the line is no JSON: {error}"),
-        ));
-    }
-    if let Err(error) = std::str::from_utf8(line) {
-        let message = "the line has bytes that are no UTF-8".to_owned();
-        return Some((Code::InvalidUtf8, error.valid_up_to(), message));
-    }
-    None
 }
 
 /// Hashes and counts what is read through it.

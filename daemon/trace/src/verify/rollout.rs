@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use super::grammar;
+use super::line::{at, line, torn};
 use super::report::{At, Code, Report};
 use crate::decode::{self, Envelope};
 use crate::lines::{LineReader, Piece, Position, Splitter};
@@ -37,34 +37,13 @@ impl Rollout<'_> {
         let mut reader = LineReader::new(file, Splitter::new(0, Position::default()))?;
         reader.read_to_end(|piece| self.piece(piece))?;
         let (_, splitter) = reader.into_parts();
-        if splitter.has_partial_line() {
-            let Position { line, offset } = splitter.position();
-            let message = "the last line has no newline: it is torn, or still being written";
-            self.report.add(Code::TornLine, self.path, At::Line { line, byte: offset }, message);
-        }
+        torn(&splitter, self.path, self.report);
         Ok(())
     }
 
     fn piece(&mut self, piece: Piece<'_>) {
-        let (place, bytes) = match piece {
-            Piece::Line { place, bytes } => (place, bytes),
-            Piece::Oversize { place, len } => {
-                let at = At::Line { line: place.line, byte: place.offset };
-                return self.report.add(
-                    Code::OversizeLine,
-                    self.path,
-                    at,
-                    format!("the line has {len} bytes"),
-                );
-            }
-        };
-        let at = |byte: usize| At::Line { line: place.line, byte: place.offset.saturating_add(byte as u64) };
-        if let Some((code, byte, message)) = grammar(bytes) {
-            self.report.add(code, self.path, at(byte), message);
-            if code == Code::Unparsable {
-                return;
-            }
-        }
+        let Some((place, bytes)) = line(piece, self.path, self.report) else { return };
+        let at = |byte| at(place, byte);
         match Envelope::read(bytes) {
             Ok(envelope) => self.envelope(&envelope, at(0)),
             Err(error) => {

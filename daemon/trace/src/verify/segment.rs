@@ -5,9 +5,10 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::Hashing;
+use super::line::{at, line, torn};
 use super::numbers::Numbers;
 use super::report::{At, Code, Report};
-use super::{Hashing, grammar};
 use crate::decode::{self, Envelope};
 use crate::lines::{LineReader, Piece, Position, Splitter};
 use crate::record::{Artifact, Body};
@@ -113,35 +114,14 @@ impl Session {
         let mut reader = LineReader::new(file, Splitter::new(segment.index(), Position::default()))?;
         reader.read_to_end(|piece| self.piece(segment, piece, counts, report))?;
         let (file, splitter) = reader.into_parts();
-        if splitter.has_partial_line() {
-            let Position { line, offset } = splitter.position();
-            let message = "the last line has no newline: it is torn, or still being written";
-            report.add(Code::TornLine, &segment.path, At::Line { line, byte: offset }, message);
-        }
+        torn(&splitter, &segment.path, report);
         Ok(file.finish())
     }
 
     fn piece(&mut self, segment: &Segment, piece: Piece<'_>, counts: &mut Counts, report: &mut Report) {
         counts.lines = counts.lines.saturating_add(1);
-        let (place, bytes) = match piece {
-            Piece::Line { place, bytes } => (place, bytes),
-            Piece::Oversize { place, len } => {
-                let at = At::Line { line: place.line, byte: place.offset };
-                return report.add(
-                    Code::OversizeLine,
-                    &segment.path,
-                    at,
-                    format!("the line has {len} bytes"),
-                );
-            }
-        };
-        let at = |byte: usize| At::Line { line: place.line, byte: place.offset.saturating_add(byte as u64) };
-        if let Some((code, byte, message)) = grammar(bytes) {
-            report.add(code, &segment.path, at(byte), message);
-            if code == Code::Unparsable {
-                return;
-            }
-        }
+        let Some((place, bytes)) = line(piece, &segment.path, report) else { return };
+        let at = |byte| at(place, byte);
         let envelope = match Envelope::read(bytes) {
             Ok(envelope) => envelope,
             Err(error) => {

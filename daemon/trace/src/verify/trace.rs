@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::grammar;
+use super::line::{at, line, torn};
 use super::numbers::Numbers;
 use super::report::{At, Code, Report};
 use crate::decode::Decoder;
@@ -61,29 +61,13 @@ impl Bundle<'_> {
         let mut reader = LineReader::new(File::open(&self.path)?, Splitter::new(0, Position::default()))?;
         reader.read_to_end(|piece| self.piece(piece))?;
         let (_, splitter) = reader.into_parts();
-        if splitter.has_partial_line() {
-            let Position { line, offset } = splitter.position();
-            let message = "the last line has no newline: it is torn, or still being written".to_owned();
-            self.add(Code::TornLine, At::Line { line, byte: offset }, message);
-        }
+        torn(&splitter, &self.path, self.report);
         Ok(())
     }
 
     fn piece(&mut self, piece: Piece<'_>) {
-        let (place, bytes) = match piece {
-            Piece::Line { place, bytes } => (place, bytes),
-            Piece::Oversize { place, len } => {
-                let at = At::Line { line: place.line, byte: place.offset };
-                return self.add(Code::OversizeLine, at, format!("the line has {len} bytes"));
-            }
-        };
-        let at = |byte: usize| At::Line { line: place.line, byte: place.offset.saturating_add(byte as u64) };
-        if let Some((code, byte, message)) = grammar(bytes) {
-            self.add(code, at(byte), message);
-            if code == Code::Unparsable {
-                return;
-            }
-        }
+        let Some((place, bytes)) = line(piece, &self.path, self.report) else { return };
+        let at = |byte| at(place, byte);
         // What is no UTF-8 has been said.
         let Ok(record) = serde_json::from_str::<Value>(&String::from_utf8_lossy(bytes)) else { return };
         self.envelope(&record, &at(0));

@@ -4,6 +4,24 @@
 //! times as fast, and fields that come later do no harm. Every conversion takes a row apart completely, so that
 //! the compiler tells of a field that was forgotten.
 
+/// Makes a row and its message of each other that have the same fields. All are named, so that the compiler tells of
+/// one that was forgotten.
+macro_rules! alike {
+    ($row:ident = $message:ident { $($field:ident),+ $(,)? }) => {
+        impl From<$row> for $message {
+            fn from($row { $($field),+ }: $row) -> Self {
+                Self { $($field),+ }
+            }
+        }
+
+        impl From<$message> for $row {
+            fn from($message { $($field),+ }: $message) -> Self {
+                Self { $($field),+ }
+            }
+        }
+    };
+}
+
 mod approval;
 mod call;
 mod mark;

@@ -110,14 +110,4 @@ pub(crate) struct TokensMessage {
     pub reasoning: u64,
 }
 
-impl From<TokenCounts> for TokensMessage {
-    fn from(TokenCounts { input, cached_input, output, reasoning }: TokenCounts) -> Self {
-        Self { input, cached_input, output, reasoning }
-    }
-}
-
-impl From<TokensMessage> for TokenCounts {
-    fn from(TokensMessage { input, cached_input, output, reasoning }: TokensMessage) -> Self {
-        Self { input, cached_input, output, reasoning }
-    }
-}
+alike!(TokenCounts = TokensMessage { input, cached_input, output, reasoning });

@@ -47,83 +47,25 @@ pub(crate) struct CountsMessage {
     pub epochs: u64,
 }
 
-impl From<Counts> for CountsMessage {
-    fn from(counts: Counts) -> Self {
-        let Counts {
-            records,
-            unknown,
-            turns,
-            requests,
-            calls,
-            execs,
-            patches,
-            approval_requests,
-            approvals,
-            denials,
-            errors,
-            stream_errors,
-            warnings,
-            compactions,
-            epochs,
-        } = counts;
-        Self {
-            records,
-            unknown,
-            turns,
-            requests,
-            calls,
-            execs,
-            patches,
-            approval_requests,
-            approvals,
-            denials,
-            errors,
-            stream_errors,
-            warnings,
-            compactions,
-            epochs,
-        }
+alike!(
+    Counts = CountsMessage {
+        records,
+        unknown,
+        turns,
+        requests,
+        calls,
+        execs,
+        patches,
+        approval_requests,
+        approvals,
+        denials,
+        errors,
+        stream_errors,
+        warnings,
+        compactions,
+        epochs,
     }
-}
-
-impl From<CountsMessage> for Counts {
-    fn from(counts: CountsMessage) -> Self {
-        let CountsMessage {
-            records,
-            unknown,
-            turns,
-            requests,
-            calls,
-            execs,
-            patches,
-            approval_requests,
-            approvals,
-            denials,
-            errors,
-            stream_errors,
-            warnings,
-            compactions,
-            epochs,
-        } = counts;
-        Self {
-            records,
-            unknown,
-            turns,
-            requests,
-            calls,
-            execs,
-            patches,
-            approval_requests,
-            approvals,
-            denials,
-            errors,
-            stream_errors,
-            warnings,
-            compactions,
-            epochs,
-        }
-    }
-}
+);
 
 /// A session, with what lists and reports need beside it.
 #[derive(Clone, PartialEq, prost::Message)]
