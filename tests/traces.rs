@@ -155,6 +155,10 @@ async fn what_codex_wrote_before_is_read_listed_and_shown_with_its_records() {
     assert_eq!(object(&nest.spindle(["--json", "trace", "show", id]))["signal"]["id"], id);
     assert_eq!(nest.spindle(["trace", "show", "sig_nothing"]).status.code(), Some(4));
 
+    let elsewhere = nest.spindle(["trace", "ingest", "--wait", "--codex-home", "/nowhere/.codex"]);
+    let said = String::from_utf8_lossy(&elsewhere.stderr).into_owned();
+    assert!(!elsewhere.status.success() && said.contains("/nowhere/.codex"), "{said}");
+
     let typed = nest.spindle(["trace", "signals", "--category", "exec_failur"]);
     let said = String::from_utf8_lossy(&typed.stderr).into_owned();
     assert!(!typed.status.success() && said.contains("exec_failure"), "{said}");

@@ -28,7 +28,7 @@ pub(super) fn from_insight(error: InsightError) -> Status {
             Code::NotFound,
             "INVALID_PATH",
             text,
-            "name the directory that holds trace_spine or sessions",
+            "name the directory that holds sessions, trace_spine, archived_sessions or rollout_trace",
         ),
         InsightError::Gone(_) => status(Code::FailedPrecondition, "EVIDENCE_GONE", text, ""),
         InsightError::Read { .. } => status(Code::FailedPrecondition, "READ_FAILED", text, ""),

@@ -5,13 +5,16 @@ use std::path::PathBuf;
 
 use futures_util::{Stream, StreamExt as _};
 use insight::rules::check_category;
-use insight::{Ingest, Ingested, Insight, InsightStats, PageRequest, Progress, Report, SessionFilter};
+use insight::{
+    Ingest, Ingested, Insight, InsightError, InsightStats, PageRequest, Progress, Report, SessionFilter,
+};
 use spindle_client::v1;
 use spindle_client::v1::trace_service_server::TraceService;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use trace::SessionId;
 use trace::session::{Approval, CallOutcome, ToolCall};
+use trace::source::Store;
 
 use super::error::from_insight;
 use super::{verify, view, write};
@@ -33,6 +36,14 @@ impl Traces {
     /// Over what is known; streams end with `stopping`.
     pub(crate) fn new(insight: Insight, stopping: CancellationToken) -> Self {
         Self { insight, stopping }
+    }
+
+    /// A home to be read once. One that is watched need not be there yet.
+    fn home(&self, path: PathBuf) -> Result<PathBuf, Status> {
+        if Store::is_home(&path) || self.insight.settings().homes.contains(&path) {
+            return Ok(path);
+        }
+        Err(from_insight(InsightError::NoHome { path }))
     }
 
     async fn resolve(&self, text: &str) -> Result<SessionId, Status> {
@@ -98,7 +109,7 @@ impl TraceService for Traces {
         let request = request.into_inner();
         let home = match request.codex_home.as_slice() {
             [] => None,
-            bytes => Some(path(bytes, "the Codex home")?),
+            bytes => Some(self.home(path(bytes, "the Codex home")?)?),
         };
         let ingest = self.insight.ingest(home);
         let stream = progress(ingest, request.wait);

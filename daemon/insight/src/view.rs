@@ -421,7 +421,7 @@ pub enum InsightError {
         oldest: u64,
     },
     /// The directory is no Codex home.
-    #[error("{path:?} has neither trace_spine nor sessions in it")]
+    #[error("{path:?} is no Codex home: it holds no sessions of any kind")]
     NoHome {
         /// The directory.
         path: PathBuf,
