@@ -10,9 +10,10 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use super::event::{self, Message, text, token_counts};
+use super::event::{self, text, token_counts};
 use super::head::whole_line;
 use super::json::{Broken, Raw};
+use super::message::Message;
 use super::{DecodeError, Problem, item, payload, trim};
 use crate::lines::LINE_LIMIT;
 use crate::record::{Body, Event, Item, Meta, Text};
@@ -175,7 +176,8 @@ fn response<'a>(
         Some(response) => response.pick(["token_usage"])?,
         None => [None],
     };
-    let last = usage.map(token_counts).transpose()?.unwrap_or_default();
+    let last = usage.map(|usage| token_counts(usage.unread())).transpose()?;
+    let last = last.and_then(|(counts, _)| counts).unwrap_or_default();
     Ok(Body::Tokens { turn, last, total: None })
 }
 

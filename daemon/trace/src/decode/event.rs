@@ -1,6 +1,7 @@
 //! What Codex told: the events that both formats share.
 
-use super::json::{self, Broken, First, Key, Picked, Raw};
+use super::json::{Broken, Picked, Raw, Unread};
+use super::message::Message;
 use super::{HEAD_LIMIT, payload};
 use crate::record::{
     ApprovalKind, Change, ChangeKind, Event, Exec, ExecEnd, Failure, Patch, PatchEnd, PlanStep, Text,
@@ -28,76 +29,6 @@ pub(super) fn carries_nothing(kind: &[u8]) -> bool {
                 | b"thread_name_updated"
                 | b"thread_settings_applied"
         )
-}
-
-/// The object of an event or item, of which the kind is known and the rest is not read yet.
-///
-/// One dialect keeps the members one level deeper, in `payload`, and some of them (a call's id) outside: both
-/// are read as one object, the inner member before the outer one.
-pub(super) struct Message<'a> {
-    line: &'a [u8],
-    at: usize,
-    first: First,
-    turn: Option<Raw<'a>>,
-    end: Option<usize>,
-}
-
-impl<'a> Message<'a> {
-    /// The rest of an object, from behind a member at `at` on.
-    pub(super) fn behind(line: &'a [u8], at: usize) -> Self {
-        Self { line, at, first: First::Comma, turn: None, end: None }
-    }
-
-    /// A whole value; anything but an object has no members.
-    pub(super) fn whole(value: Raw<'a>) -> Self {
-        let (line, at) =
-            if value.is_object() { (value.line(), value.start() + 1) } else { (b"}".as_slice(), 0) };
-        Self { line, at, first: First::Member, turn: None, end: None }
-    }
-
-    /// Its members of these names.
-    #[inline]
-    pub(super) fn pick<const N: usize>(&mut self, names: [&str; N]) -> Result<Picked<'a, N>, Broken> {
-        let mut found = [None; N];
-        let mut inner = None;
-        let put = |found: &mut Picked<'a, N>, key: Key<'a>, value| {
-            let slot = names.iter().position(|name| key.is(name)).and_then(|at| found.get_mut(at));
-            slot.map(|slot| *slot = Some(value)).is_some()
-        };
-        let end = json::walk(self.line, self.at, self.first, |key, value| {
-            let taken = put(&mut found, key, value);
-            if key.is("turn_id") {
-                self.turn = Some(value);
-            } else if !taken && key.is("payload") && value.is_object() {
-                inner = Some(value);
-            }
-        })?;
-        if let Some(inner) = inner {
-            json::walk(self.line, inner.start() + 1, First::Member, |key, value| {
-                put(&mut found, key, value);
-                if key.is("turn_id") {
-                    self.turn = Some(value);
-                }
-            })?;
-        }
-        self.end = Some(end);
-        Ok(found)
-    }
-
-    /// The turn that it names; empty if it does not.
-    pub(super) fn turn(&mut self) -> Text<'a> {
-        // A break is found by whoever asks for members.
-        let _ = self.end();
-        self.turn.and_then(Raw::text).unwrap_or_default()
-    }
-
-    /// The offset behind its closing brace.
-    pub(super) fn end(&mut self) -> Result<usize, Broken> {
-        if self.end.is_none() {
-            self.pick([])?;
-        }
-        Ok(self.end.unwrap_or(self.at))
-    }
 }
 
 /// Reads an event; none if its kind is not known.
@@ -128,8 +59,8 @@ pub(super) fn event<'a>(kind: &str, message: &mut Message<'a>) -> Result<Option<
         "exec_approval_request" => request(ApprovalKind::Exec, message)?,
         "apply_patch_approval_request" => request(ApprovalKind::Patch, message)?,
         "patch_apply_begin" => {
-            let [call, turn, changes] = message.pick(["call_id", "turn_id", "changes"])?;
-            Event::PatchBegin(Box::new(patch(call, turn, changes)))
+            let [call, changes] = message.pick(["call_id", "changes"])?;
+            Event::PatchBegin(Box::new(patch(call, message.named_turn(), changes)))
         }
         "patch_apply_end" => Event::PatchEnd(Box::new(patch_end(message)?)),
         "turn_diff" => {
@@ -221,42 +152,62 @@ pub(super) fn failure<'a>(message: &mut Message<'a>) -> Result<Failure<'a>, Brok
 }
 
 fn tokens<'a>(message: &mut Message<'a>) -> Result<Event<'a>, Broken> {
-    let [info] = message.pick(["info"])?;
-    let [last, total] = match info {
-        Some(info) => info.pick(["last_token_usage", "total_token_usage"])?,
-        None => [None, None],
-    };
-    let [last, total] = [last, total].map(|usage| usage.filter(|usage| usage.is_object()));
-    Ok(Event::Tokens {
-        last: last.map(token_counts).transpose()?,
-        total: total.map(token_counts).transpose()?,
-    })
+    let (mut last, mut total) = (None, None);
+    message.walk(|key, info| {
+        if !key.is("info") {
+            return Ok(None);
+        }
+        (last, total) = (None, None);
+        info.walk(|key, usage| {
+            let slot = match () {
+                () if key.is("last_token_usage") => &mut last,
+                () if key.is("total_token_usage") => &mut total,
+                () => return usage.end(),
+            };
+            let (counts, end) = token_counts(usage)?;
+            *slot = counts;
+            Ok(end)
+        })
+    })?;
+    Ok(Event::Tokens { last, total })
 }
 
-pub(super) fn token_counts(usage: Raw<'_>) -> Result<TokenCounts, Broken> {
-    let counts =
-        usage.pick(["input_tokens", "cached_input_tokens", "output_tokens", "reasoning_output_tokens"])?;
-    let [input, cached_input, output, reasoning] =
-        counts.map(|count| count.and_then(Raw::count).unwrap_or_default());
-    Ok(TokenCounts { input, cached_input, output, reasoning })
+/// The counts that a usage tells of, none if it is no object; and the offset behind it.
+pub(super) fn token_counts(usage: Unread<'_>) -> Result<(Option<TokenCounts>, usize), Broken> {
+    let mut counts = TokenCounts::default();
+    let end = usage.walk(|key, count| {
+        let count = count.raw()?;
+        let slot = match () {
+            () if key.is("input_tokens") => &mut counts.input,
+            () if key.is("cached_input_tokens") => &mut counts.cached_input,
+            () if key.is("output_tokens") => &mut counts.output,
+            () if key.is("reasoning_output_tokens") => &mut counts.reasoning,
+            () => return Ok(count.end()),
+        };
+        *slot = count.count().unwrap_or_default();
+        Ok(count.end())
+    })?;
+    match end {
+        Some(end) => Ok((Some(counts), end)),
+        None => Ok((None, usage.end()?)),
+    }
 }
 
 pub(super) fn exec_begin<'a>(message: &mut Message<'a>) -> Result<Exec<'a>, Broken> {
-    let [call, turn, command, cwd, source] =
-        message.pick(["call_id", "turn_id", "command", "cwd", "source"])?;
-    Ok(exec(call, turn, command, cwd, source))
+    let [call, command, cwd, source] = message.pick(["call_id", "command", "cwd", "source"])?;
+    Ok(exec(call, message.named_turn(), command, cwd, source))
 }
 
 pub(super) fn exec<'a>(
     call: Option<Raw<'a>>,
-    turn: Option<Raw<'a>>,
+    turn: Option<Text<'a>>,
     command: Option<Raw<'a>>,
     cwd: Option<Raw<'a>>,
     source: Option<Raw<'a>>,
 ) -> Exec<'a> {
     Exec {
         call: text(call),
-        turn: turn.and_then(Raw::text),
+        turn,
         command: command.map(command_words).unwrap_or_default(),
         cwd: cwd.and_then(path),
         source: source.and_then(Raw::text),
@@ -264,35 +215,22 @@ pub(super) fn exec<'a>(
 }
 
 pub(super) fn exec_end<'a>(message: &mut Message<'a>) -> Result<ExecEnd<'a>, Broken> {
-    let [
-        call,
-        turn,
-        command,
-        cwd,
-        source,
-        exit_code,
-        duration,
-        duration_ms,
-        formatted,
-        aggregated,
-        stderr,
-        status,
-    ] = message.pick([
-        "call_id",
-        "turn_id",
-        "command",
-        "cwd",
-        "source",
-        "exit_code",
-        "duration",
-        "duration_ms",
-        "formatted_output",
-        "aggregated_output",
-        "stderr",
-        "status",
-    ])?;
+    let [call, command, cwd, source, exit_code, duration, duration_ms, formatted, aggregated, stderr, status] =
+        message.pick([
+            "call_id",
+            "command",
+            "cwd",
+            "source",
+            "exit_code",
+            "duration",
+            "duration_ms",
+            "formatted_output",
+            "aggregated_output",
+            "stderr",
+            "status",
+        ])?;
     Ok(ExecEnd {
-        exec: exec(call, turn, command, cwd, source),
+        exec: exec(call, message.named_turn(), command, cwd, source),
         exit_code: exit_code.and_then(Raw::int),
         duration_ms: duration.and_then(millis).or_else(|| duration_ms.and_then(Raw::count)),
         head: first_head([formatted, aggregated, stderr]),
@@ -357,29 +295,29 @@ pub(super) fn seconds_to_millis(seconds: f64) -> Option<u64> {
 }
 
 fn request<'a>(kind: ApprovalKind, message: &mut Message<'a>) -> Result<Event<'a>, Broken> {
-    let [call, turn, command, reason] = message.pick(["call_id", "turn_id", "command", "reason"])?;
+    let [call, command, reason] = message.pick(["call_id", "command", "reason"])?;
     Ok(Event::ApprovalRequest {
         kind,
         call: text(call),
-        turn: turn.and_then(Raw::text),
+        turn: message.named_turn(),
         command: command.map(command_words).unwrap_or_default(),
         reason: reason.and_then(Raw::text),
     })
 }
 
-pub(super) fn patch<'a>(call: Option<Raw<'a>>, turn: Option<Raw<'a>>, changes: Option<Raw<'a>>) -> Patch<'a> {
-    Patch {
-        call: text(call),
-        turn: turn.and_then(Raw::text),
-        changes: changes.map(changed_files).unwrap_or_default(),
-    }
+pub(super) fn patch<'a>(
+    call: Option<Raw<'a>>,
+    turn: Option<Text<'a>>,
+    changes: Option<Raw<'a>>,
+) -> Patch<'a> {
+    Patch { call: text(call), turn, changes: changes.map(changed_files).unwrap_or_default() }
 }
 
 pub(super) fn patch_end<'a>(message: &mut Message<'a>) -> Result<PatchEnd<'a>, Broken> {
-    let [call, turn, changes, success, stderr, stdout, status] =
-        message.pick(["call_id", "turn_id", "changes", "success", "stderr", "stdout", "status"])?;
+    let [call, changes, success, stderr, stdout, status] =
+        message.pick(["call_id", "changes", "success", "stderr", "stdout", "status"])?;
     Ok(PatchEnd {
-        patch: patch(call, turn, changes),
+        patch: patch(call, message.named_turn(), changes),
         success: success.and_then(Raw::flag).unwrap_or(true),
         head: first_head([stderr, stdout]),
         status: status.and_then(Raw::text),
@@ -449,7 +387,7 @@ pub(super) fn outcome(result: Raw<'_>) -> (bool, Option<Text<'_>>) {
 }
 
 /// A call of a tool whose name its event says, with the member that says most of it.
-fn plain<'a>(message: &mut Message<'a>, name: &'static str, says: &str) -> Result<Tool<'a>, Broken> {
+fn plain<'a>(message: &mut Message<'a>, name: &'static str, says: &'static str) -> Result<Tool<'a>, Broken> {
     let [call, arguments] = message.pick(["call_id", says])?;
     Ok(Tool { call: text(call), name: name.into(), arguments: arguments.and_then(Raw::text) })
 }

@@ -1,6 +1,6 @@
 //! What stands around a payload.
 
-use super::json::{self, Raw};
+use super::json::{self, Raw, Unread};
 use super::{DecodeError, Problem, trim};
 use crate::record::Text;
 
@@ -127,7 +127,7 @@ impl<'a> Cursor<'a> {
     pub(super) fn string(&mut self) -> Option<&'a [u8]> {
         let start = self.at + 1;
         (self.line.get(self.at) == Some(&b'"')).then_some(())?;
-        let (closing, escaped) = json::end_of_string(self.line, start).ok()?;
+        let (closing, escaped) = json::end_of_name(self.line, start).ok()?;
         let text = self.line.get(start..closing)?;
         self.at = closing + 1;
         (!escaped).then_some(text)
@@ -143,6 +143,11 @@ impl<'a> Cursor<'a> {
             self.at += 1;
         }
         (self.at > began && matches!(self.line.get(self.at), Some(b',' | b' '))).then_some(count)
+    }
+
+    /// The value that begins here.
+    pub(super) fn value(&self) -> Unread<'a> {
+        Unread::new(self.line, self.at)
     }
 
     /// The object that begins here and reaches, as it should, to the brace that closes the line.

@@ -1,9 +1,8 @@
 //! Items: what goes into the model and comes out of it, and the parts of a turn that 0.169.0 tells of.
 
-use super::event::{
-    Message, exec, first_head, given, mcp_name, millis, outcome, patch, seconds_to_millis, text,
-};
+use super::event::{exec, first_head, given, mcp_name, millis, outcome, patch, seconds_to_millis, text};
 use super::json::{Broken, Raw};
+use super::message::Message;
 use super::{DecodeError, HEAD_LIMIT};
 use crate::record::{Body, Event, ExecEnd, Item, PatchEnd, Text, Tool};
 
@@ -85,15 +84,15 @@ fn tool_output<'a>(call: Text<'a>, output: Option<Raw<'a>>) -> Item<'a> {
     if output.is_object() {
         return structured(call, output);
     }
-    let Some(said) = output.head(2 * HEAD_LIMIT) else {
-        return nothing(call, cut(joined_text(output)));
-    };
-    if said.starts_with('{')
+    if output.inside().is_some_and(|inside| inside.starts_with(b"{"))
         && let Some(item) = structured_text(&call, output)
     {
         return item;
     }
-    preceded(call, said)
+    match output.head(2 * HEAD_LIMIT) {
+        Some(said) => preceded(call, said),
+        None => nothing(call, cut(joined_text(output))),
+    }
 }
 
 /// `{"output": …, "metadata": {"exit_code": …, "duration_seconds": …}}`.
@@ -184,10 +183,11 @@ pub(super) enum OfTurn<'a> {
 }
 
 /// Reads the `item` of `item_started` or `item_completed`.
-pub(super) fn of_turn(item: Option<Raw<'_>>, completed: bool) -> Result<OfTurn<'_>, Broken> {
-    let Some(item) = item else { return Ok(OfTurn::Nothing) };
-    let [kind] = item.pick(["type"])?;
-    let kind = text(kind);
+pub(super) fn of_turn<'a>(
+    kind: Text<'a>,
+    item: &mut Message<'a>,
+    completed: bool,
+) -> Result<OfTurn<'a>, Broken> {
     let event = match &*kind {
         // Words count when they are whole.
         "UserMessage" | "AgentMessage" | "Reasoning" | "Plan" if !completed => return Ok(OfTurn::Nothing),
@@ -222,7 +222,7 @@ pub(super) fn of_turn(item: Option<Raw<'_>>, completed: bool) -> Result<OfTurn<'
     Ok(OfTurn::Event(event))
 }
 
-fn command(item: Raw<'_>, completed: bool) -> Result<Event<'_>, Broken> {
+fn command<'a>(item: &mut Message<'a>, completed: bool) -> Result<Event<'a>, Broken> {
     let [id, words, cwd, source, status, output, exit_code, duration] = item.pick([
         "id",
         "command",
@@ -246,7 +246,7 @@ fn command(item: Raw<'_>, completed: bool) -> Result<Event<'_>, Broken> {
     })))
 }
 
-fn file_change(item: Raw<'_>, completed: bool) -> Result<Event<'_>, Broken> {
+fn file_change<'a>(item: &mut Message<'a>, completed: bool) -> Result<Event<'a>, Broken> {
     let [id, changes, status, stderr, stdout] = item.pick(["id", "changes", "status", "stderr", "stdout"])?;
     let patch = patch(id, None, changes);
     if !completed {
@@ -257,7 +257,7 @@ fn file_change(item: Raw<'_>, completed: bool) -> Result<Event<'_>, Broken> {
     Ok(Event::PatchEnd(Box::new(PatchEnd { patch, success, head: first_head([stderr, stdout]), status })))
 }
 
-fn mcp_call(item: Raw<'_>, completed: bool) -> Result<Event<'_>, Broken> {
+fn mcp_call<'a>(item: &mut Message<'a>, completed: bool) -> Result<Event<'a>, Broken> {
     let [id, server, tool, arguments, status, result, error, duration] =
         item.pick(["id", "server", "tool", "arguments", "status", "result", "error", "duration"])?;
     let tool = Tool { call: text(id), name: mcp_name(server, tool), arguments: arguments.and_then(given) };
@@ -276,7 +276,12 @@ fn mcp_call(item: Raw<'_>, completed: bool) -> Result<Event<'_>, Broken> {
     })
 }
 
-fn tool<'a>(item: Raw<'a>, name: &'static str, says: &str, completed: bool) -> Result<Event<'a>, Broken> {
+fn tool<'a>(
+    item: &mut Message<'a>,
+    name: &'static str,
+    says: &'static str,
+    completed: bool,
+) -> Result<Event<'a>, Broken> {
     let [id, arguments, status] = item.pick(["id", says, "status"])?;
     let tool = Tool { call: text(id), name: name.into(), arguments: arguments.and_then(Raw::text) };
     if !completed {

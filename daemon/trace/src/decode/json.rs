@@ -6,10 +6,9 @@
 //! unexpected type is as good as absent, of a member that is there twice the last one counts, and depth costs
 //! no stack. Checking grammar to the last letter is left to [`crate::verify`].
 
-use std::borrow::Cow;
-
 use memchr::memchr;
 
+use super::text::{lossy, read_head, read_text};
 use crate::record::Text;
 
 /// No list that is read grows longer than this; what follows is left out.
@@ -30,8 +29,6 @@ pub(super) struct Raw<'a> {
     line: &'a [u8],
     start: usize,
     end: usize,
-    /// Whether there are escapes in it, for a string.
-    escaped: bool,
 }
 
 /// Members of an object, in the order in which they were asked for.
@@ -46,7 +43,7 @@ impl<'a> Raw<'a> {
 
     /// What is taken for an object at this place; whether it ends there shows when its members are picked.
     pub(super) fn object(line: &'a [u8], start: usize, end: usize) -> Self {
-        Self { line, start, end, escaped: false }
+        Self { line, start, end }
     }
 
     /// An object without members.
@@ -69,6 +66,11 @@ impl<'a> Raw<'a> {
         self.line.get(self.start..self.end).unwrap_or_default()
     }
 
+    /// The same value, to be walked.
+    pub(super) fn unread(self) -> Unread<'a> {
+        Unread { line: self.line, at: self.start }
+    }
+
     /// The line that it is a part of.
     pub(super) fn line(self) -> &'a [u8] {
         self.line
@@ -83,24 +85,20 @@ impl<'a> Raw<'a> {
     }
 
     /// Members of the object; none of anything else.
-    pub(super) fn pick<const N: usize>(self, names: [&str; N]) -> Result<Picked<'a, N>, Broken> {
-        let mut found = [None; N];
+    pub(super) fn pick<const N: usize>(self, names: [&'static str; N]) -> Result<Picked<'a, N>, Broken> {
+        let mut picking = Picking::new(names);
         if self.is_object() {
-            walk(self.line, self.start + 1, First::Member, |key, value| {
-                if let Some(slot) =
-                    names.iter().position(|name| key.is(name)).and_then(|at| found.get_mut(at))
-                {
-                    *slot = Some(value);
-                }
+            walk(self.line, self.start + 1, First::Member, |key, value| match picking.take(key, value)? {
+                Some(end) => Ok(end),
+                None => value.end(),
             })?;
         }
-        Ok(found)
+        Ok(picking.found)
     }
 
     /// The text of a string.
     pub(super) fn text(self) -> Option<Text<'a>> {
-        let inside = self.inside()?;
-        Some(if self.escaped { Cow::Owned(unescape(inside, usize::MAX)) } else { lossy(inside) })
+        self.inside().map(read_text)
     }
 
     /// The bytes of a string as they stand, escapes included.
@@ -169,11 +167,13 @@ impl<'a> Raw<'a> {
         let mut only = None;
         let mut members = 0_u32;
         walk(self.line, self.start + 1, First::Member, |key, value| {
+            let value = value.raw()?;
             members = members.saturating_add(1);
             only = Some(key.bytes);
             if key.is("type") {
                 kind = value.text();
             }
+            Ok(value.end)
         })
         .ok()?;
         kind.or_else(|| only.filter(|_| members == 1).map(read_text))
@@ -185,9 +185,11 @@ impl<'a> Raw<'a> {
         if self.is_object() {
             // What stands before a break is given.
             let _ = walk(self.line, self.start + 1, First::Member, |key, value| {
+                let value = value.raw()?;
                 if members.len() < LIST_LIMIT {
                     members.push((read_text(key.bytes), value));
                 }
+                Ok(value.end)
             });
         }
         members
@@ -203,6 +205,72 @@ impl<'a> Raw<'a> {
             Some(value)
         };
         std::iter::from_fn(next).take(LIST_LIMIT)
+    }
+}
+
+/// A value of which nothing is known but where it begins.
+#[derive(Clone, Copy)]
+pub(super) struct Unread<'a> {
+    line: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Unread<'a> {
+    /// What begins there.
+    pub(super) fn new(line: &'a [u8], at: usize) -> Self {
+        Self { line, at }
+    }
+
+    /// The line, and where in it the value begins.
+    pub(super) fn place(self) -> (&'a [u8], usize) {
+        (self.line, self.at)
+    }
+
+    /// The value as a range, for which it is stepped over.
+    #[inline]
+    pub(super) fn raw(self) -> Result<Raw<'a>, Broken> {
+        value_at(self.line, self.at)
+    }
+
+    /// The offset behind it.
+    #[inline]
+    pub(super) fn end(self) -> Result<usize, Broken> {
+        Ok(self.raw()?.end)
+    }
+
+    /// Walks its members where it stands, so that it need not be stepped over first, and gives the offset behind
+    /// it. None if it is no object.
+    #[inline]
+    pub(super) fn walk(
+        self,
+        member: impl FnMut(Key<'a>, Unread<'a>) -> Result<usize, Broken>,
+    ) -> Result<Option<usize>, Broken> {
+        if self.line.get(self.at) != Some(&b'{') {
+            return Ok(None);
+        }
+        walk(self.line, self.at + 1, First::Member, member).map(Some)
+    }
+}
+
+/// Members that are asked for by name, as far as they have been found.
+pub(super) struct Picking<'a, const N: usize> {
+    names: [&'static str; N],
+    pub(super) found: Picked<'a, N>,
+}
+
+impl<'a, const N: usize> Picking<'a, N> {
+    pub(super) fn new(names: [&'static str; N]) -> Self {
+        Self { names, found: [None; N] }
+    }
+
+    /// Keeps a member that was asked for, and gives the offset behind it; none for any other.
+    #[inline]
+    pub(super) fn take(&mut self, key: Key<'a>, value: Unread<'a>) -> Result<Option<usize>, Broken> {
+        let slot = self.names.iter().position(|name| key.is(name));
+        let Some(slot) = slot.and_then(|at| self.found.get_mut(at)) else { return Ok(None) };
+        let value = value.raw()?;
+        *slot = Some(value);
+        Ok(Some(value.end))
     }
 }
 
@@ -232,13 +300,14 @@ pub(super) enum First {
     Comma,
 }
 
-/// Walks the members of an object from `at` on, and gives the offset behind its closing brace.
+/// Walks the members of an object from `at` on, and gives the offset behind its closing brace. The visitor gives the
+/// offset behind each value.
 #[inline]
 pub(super) fn walk<'a>(
     line: &'a [u8],
     at: usize,
     first: First,
-    mut member: impl FnMut(Key<'a>, Raw<'a>),
+    mut member: impl FnMut(Key<'a>, Unread<'a>) -> Result<usize, Broken>,
 ) -> Result<usize, Broken> {
     let mut at = skip_space(line, at);
     match (line.get(at), first) {
@@ -257,9 +326,8 @@ pub(super) fn walk<'a>(
         if line.get(at) != Some(&b':') {
             return Err(Broken { at, expected: "':'" });
         }
-        let value = value_at(line, skip_space(line, at + 1))?;
-        member(key, value);
-        at = skip_space(line, value.end);
+        let value = Unread { line, at: skip_space(line, at + 1) };
+        at = skip_space(line, member(key, value)?);
         match line.get(at) {
             Some(b',') => at = skip_space(line, at + 1),
             Some(b'}') => return Ok(at + 1),
@@ -277,13 +345,40 @@ pub(super) fn skip_space(line: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// The offset of the quote that closes the string whose text begins at `at`, and whether there are escapes
-/// before it.
+/// The offset of the quote that closes the string whose text begins at `start`.
 #[inline]
-pub(super) fn end_of_string(line: &[u8], mut at: usize) -> Result<(usize, bool), Broken> {
+pub(super) fn end_of_string(line: &[u8], start: usize) -> Result<usize, Broken> {
+    let mut at = start;
+    loop {
+        at = next_quote(line, at).ok_or(Broken { at: line.len(), expected: "'\"'" })?;
+        // A quote is part of the text behind a backslash that is not itself escaped. Only quotes are searched for,
+        // as other escapes come far more often.
+        let text = line.get(start..at).unwrap_or_default();
+        if text.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0 {
+            return Ok(at);
+        }
+        at += 1;
+    }
+}
+
+/// The offset of the next quote. Most are so near that a search with a long stride would cost more to begin.
+#[inline]
+fn next_quote(line: &[u8], mut at: usize) -> Option<usize> {
+    for _ in 0..8 {
+        let Some(window) = line.get(at..)?.first_chunk::<8>() else { break };
+        let found = zero_bytes(u64::from_le_bytes(*window) ^ repeated(b'"'));
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    memchr(b'"', line.get(at..)?).map(|quote| at + quote)
+}
+
+/// The same for a string that is short, and whether it has escapes.
+#[inline]
+pub(super) fn end_of_name(line: &[u8], mut at: usize) -> Result<(usize, bool), Broken> {
     let mut escaped = false;
-    // Eight bytes at a time: texts of a trace are full of escapes, so that a search with a longer stride, which
-    // costs more to begin again behind each of them, is slower.
     while let Some(window) = line.get(at..).and_then(<[u8]>::first_chunk::<8>) {
         let window = u64::from_le_bytes(*window);
         let found = zero_bytes(window ^ repeated(b'"')) | zero_bytes(window ^ repeated(b'\\'));
@@ -298,14 +393,6 @@ pub(super) fn end_of_string(line: &[u8], mut at: usize) -> Result<(usize, bool),
         escaped = true;
         at += 2;
     }
-    let (closing, more) = end_of_name(line, at)?;
-    Ok((closing, escaped | more))
-}
-
-/// The same for a string that is short, and whether it has escapes.
-#[inline]
-pub(super) fn end_of_name(line: &[u8], mut at: usize) -> Result<(usize, bool), Broken> {
-    let mut escaped = false;
     loop {
         match line.get(at) {
             Some(b'"') => return Ok((at, escaped)),
@@ -333,13 +420,8 @@ const fn repeated(byte: u8) -> u64 {
 /// The value that begins at `at`.
 #[inline]
 pub(super) fn value_at(line: &[u8], start: usize) -> Result<Raw<'_>, Broken> {
-    let mut escaped = false;
     let end = match line.get(start) {
-        Some(b'"') => {
-            let (closing, escapes) = end_of_string(line, start + 1)?;
-            escaped = escapes;
-            closing + 1
-        }
+        Some(b'"') => end_of_string(line, start + 1)? + 1,
         Some(b'{' | b'[') => end_of_container(line, start)?,
         Some(first) if class(*first) == Class::Word => {
             let mut end = start + 1;
@@ -350,26 +432,26 @@ pub(super) fn value_at(line: &[u8], start: usize) -> Result<Raw<'_>, Broken> {
         }
         _ => return Err(Broken { at: start, expected: "a value" }),
     };
-    Ok(Raw { line, start, end, escaped })
+    Ok(Raw { line, start, end })
 }
 
 /// The offset behind the bracket that closes the one at `at`.
 fn end_of_container(line: &[u8], mut at: usize) -> Result<usize, Broken> {
     let mut depth = 0_usize;
     loop {
-        let Some(byte) = line.get(at) else {
-            return Err(Broken { at: line.len(), expected: "'}' or ']'" });
-        };
-        match class(*byte) {
-            Class::Quote => at = end_of_string(line, at + 1)?.0,
-            Class::Open => depth += 1,
-            Class::Close => {
+        while line.get(at).is_some_and(|byte| matches!(class(*byte), Class::Word | Class::Other)) {
+            at += 1;
+        }
+        match line.get(at) {
+            Some(b'"') => at = end_of_string(line, at + 1)?,
+            Some(b'{' | b'[') => depth += 1,
+            Some(_) => {
                 depth -= 1;
                 if depth == 0 {
                     return Ok(at + 1);
                 }
             }
-            Class::Word | Class::Other => {}
+            None => return Err(Broken { at: line.len(), expected: "'}' or ']'" }),
         }
         at += 1;
     }
@@ -378,7 +460,9 @@ fn end_of_container(line: &[u8], mut at: usize) -> Result<usize, Broken> {
 /// What a byte outside of strings is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Class {
+    /// What may stand between values, and what may not.
     Other,
+    /// What numbers and words consist of.
     Word,
     Quote,
     Open,
@@ -417,102 +501,4 @@ fn decimal(bytes: &[u8]) -> Option<u64> {
         let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
         number.checked_mul(10)?.checked_add(digit)
     })
-}
-
-/// Bytes as text; what is no UTF-8 becomes U+FFFD.
-pub(super) fn lossy(bytes: &[u8]) -> Text<'_> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => String::from_utf8_lossy(bytes),
-    }
-}
-
-/// The text of what stands between two quotes.
-pub(super) fn read_text(inside: &[u8]) -> Text<'_> {
-    if memchr(b'\\', inside).is_none() { lossy(inside) } else { Cow::Owned(unescape(inside, usize::MAX)) }
-}
-
-/// The beginning of the text of what stands between two quotes: at most `limit` bytes.
-fn read_head(inside: &[u8], limit: usize) -> Text<'_> {
-    let window = inside.get(..limit).unwrap_or(inside);
-    if memchr(b'\\', window).is_some() {
-        return Cow::Owned(unescape(inside, limit));
-    }
-    if window.len() == inside.len() { lossy(window) } else { lossy(whole_characters(window)) }
-}
-
-/// Leaves out a character at the end of which only the first bytes are there.
-fn whole_characters(bytes: &[u8]) -> &[u8] {
-    let tail = bytes.len().saturating_sub(3);
-    let leads = |at: &usize| bytes.get(*at).is_some_and(|byte| *byte >= 0xC0);
-    match (tail..bytes.len()).rev().find(leads) {
-        Some(lead) if std::str::from_utf8(bytes.get(lead..).unwrap_or_default()).is_err() => {
-            bytes.get(..lead).unwrap_or_default()
-        }
-        _ => bytes,
-    }
-}
-
-/// Resolves escapes until the text has `limit` bytes. An escape that means nothing is kept as it stands; half
-/// of a surrogate pair becomes U+FFFD.
-fn unescape(inside: &[u8], limit: usize) -> String {
-    // Most escapes are two bytes for one. Where they are longer, the text is cut earlier.
-    let window = inside.get(..limit.saturating_mul(2)).map_or(inside, whole_characters);
-    let valid = lossy(window);
-    let mut rest = &*valid;
-    let mut text = String::with_capacity(rest.len().min(limit));
-    while text.len() < limit {
-        let Some(plain) = memchr(b'\\', rest.as_bytes()) else {
-            text.push_str(rest);
-            break;
-        };
-        text.push_str(rest.get(..plain).unwrap_or_default());
-        let escape = rest.get(plain + 1..).unwrap_or_default();
-        let (character, used) = escaped(escape.as_bytes());
-        match character {
-            Some(character) => text.push(character),
-            None => text.push('\\'),
-        }
-        rest = escape.get(used..).unwrap_or_default();
-    }
-    if text.len() > limit {
-        text.truncate(text.floor_char_boundary(limit));
-    }
-    text
-}
-
-/// The character of an escape, and how many bytes of it stand behind the backslash.
-fn escaped(escape: &[u8]) -> (Option<char>, usize) {
-    let simple = match escape.first() {
-        Some(b'n') => '\n',
-        Some(b't') => '\t',
-        Some(b'r') => '\r',
-        Some(b'b') => '\u{8}',
-        Some(b'f') => '\u{c}',
-        Some(b'"') => '"',
-        Some(b'\\') => '\\',
-        Some(b'/') => '/',
-        Some(b'u') => return unicode(escape),
-        _ => return (None, 0),
-    };
-    (Some(simple), 1)
-}
-
-fn unicode(escape: &[u8]) -> (Option<char>, usize) {
-    let unit = |from: usize| {
-        let digits = escape.get(from..from + 4)?;
-        let digits = digits.iter().all(u8::is_ascii_hexdigit).then_some(digits)?;
-        u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-    };
-    let Some(high) = unit(1) else { return (None, 0) };
-    if let Some(character) = char::from_u32(high) {
-        return (Some(character), 5);
-    }
-    let low = (escape.get(5..7) == Some(b"\\u")).then(|| unit(7)).flatten();
-    match low {
-        Some(low @ 0xDC00..=0xDFFF) if high < 0xDC00 => {
-            (char::from_u32(0x1_0000 + ((high - 0xD800) << 10) + (low - 0xDC00)), 11)
-        }
-        _ => (Some(char::REPLACEMENT_CHARACTER), 5),
-    }
 }

@@ -11,10 +11,12 @@ mod event;
 mod head;
 mod item;
 mod json;
+mod message;
 mod op;
 mod payload;
 mod rollout;
 mod spine;
+mod text;
 mod time;
 
 use bundle::Payloads;
@@ -125,6 +127,9 @@ pub fn time(text: &str) -> Option<Timestamp> {
 /// Leaves out what may stand around a record without harm: a byte order mark, white space, and the NUL bytes
 /// that a crash leaves where a file had grown but nothing was written yet. Gives how many bytes came before.
 fn trim(line: &[u8]) -> (usize, &[u8]) {
+    if line.first() == Some(&b'{') && line.last() == Some(&b'}') {
+        return (0, line);
+    }
     let harmless = |byte: &u8| matches!(byte, 0 | b' ' | b'\t' | b'\r' | b'\n' | 0xEF | 0xBB | 0xBF);
     let start = line.iter().position(|byte| !harmless(byte)).unwrap_or(line.len());
     let end = line.iter().rposition(|byte| !harmless(byte)).map_or(start, |last| last + 1);

@@ -1,22 +1,31 @@
 //! What the user or client asked for: a spine's submissions.
 
 use super::DecodeError;
-use super::event::{Message, text};
-use super::json::Raw;
+use super::event::text;
+use super::json::{Picking, Raw};
+use super::message::Message;
 use super::payload;
-use crate::record::{ApprovalKind, Body, Decision, Op, UserItem};
+use crate::record::{ApprovalKind, Body, Decision, Op, Text, UserItem};
 
 /// Reads the payload of a `submission`.
 pub(super) fn submission(payload: Raw<'_>) -> Result<Body<'_>, DecodeError> {
     let [id, op] = payload.pick(["id", "op"])?;
     let op = op.unwrap_or(payload);
-    let [kind] = op.pick(["type"])?;
-    let kind = text(kind);
-    if carries_nothing(&kind) {
+    let (kind, mut message) = Message::tagged(op.unread())?;
+    operation(text(id), &kind, &mut message)
+}
+
+/// Reads an operation, of which the kind is known.
+pub(super) fn operation<'a>(
+    id: Text<'a>,
+    kind: &str,
+    message: &mut Message<'a>,
+) -> Result<Body<'a>, DecodeError> {
+    if carries_nothing(kind) {
         return Ok(Body::Nothing);
     }
-    Ok(match read(&kind, op)? {
-        Some(op) => Body::Submission { id: text(id), op },
+    Ok(match read(kind, message)? {
+        Some(op) => Body::Submission { id, op },
         None => Body::Unknown { kind: format!("submission:{kind}").into() },
     })
 }
@@ -26,16 +35,17 @@ fn carries_nothing(kind: &str) -> bool {
         || matches!(kind, "add_to_history" | "get_history_entry_request" | "refresh_mcp_servers")
 }
 
-fn read<'a>(kind: &str, op: Raw<'a>) -> Result<Option<Op<'a>>, DecodeError> {
-    let mut message = Message::whole(op);
+fn read<'a>(kind: &str, message: &mut Message<'a>) -> Result<Option<Op<'a>>, DecodeError> {
     Ok(Some(match kind {
         "user_turn" | "user_input" => {
-            let [items] = message.pick(["items"])?;
+            let mut items = Picking::new(["items"]);
+            let context = payload::context_beside(message, |key, value| items.take(key, value))?;
+            let [items] = items.found;
             let items = items.into_iter().flat_map(Raw::elements).map(user_item).collect();
-            Op::UserTurn { items, context: Box::new(payload::context_of(&mut Message::whole(op))?) }
+            Op::UserTurn { items, context: Box::new(context) }
         }
-        "exec_approval" => approval(ApprovalKind::Exec, &mut message)?,
-        "patch_approval" => approval(ApprovalKind::Patch, &mut message)?,
+        "exec_approval" => approval(ApprovalKind::Exec, message)?,
+        "patch_approval" => approval(ApprovalKind::Patch, message)?,
         "interrupt" => Op::Interrupt,
         "undo" => Op::Undo,
         "thread_rollback" => {

@@ -1,7 +1,8 @@
 //! Payloads that are neither events nor items: metadata, settings, artifacts, boundaries.
 
-use super::event::{Message, path, text, token_counts};
-use super::json::{Broken, Raw};
+use super::event::{path, text, token_counts};
+use super::json::{Broken, Key, Picking, Raw, Unread};
+use super::message::Message;
 use super::{DecodeError, op, time};
 use crate::record::{Artifact, Body, Bridge, Compaction, Context, Git, Meta, Source};
 
@@ -86,23 +87,69 @@ fn git(git: Raw<'_>) -> Result<Git<'_>, Broken> {
 
 /// `turn_context`: the settings in `context`, or in the payload itself.
 pub(super) fn context(payload: Raw<'_>) -> Result<Context<'_>, DecodeError> {
-    let [turn, nested] = payload.pick(["turn_id", "context"])?;
-    let flat = nested.filter(|nested| nested.is_object()).unwrap_or(payload);
-    Ok(Context { turn: turn.and_then(Raw::text), ..context_of(&mut Message::whole(flat))? })
+    let (mut flat, mut nested) = (Settings::new(), None);
+    let mut message = Message::whole(payload);
+    message.walk(|key, value| {
+        if !key.is("context") {
+            return flat.take(key, value);
+        }
+        let mut settings = Settings::new();
+        let end = value.walk(|key, value| settings.take(key, value)?.map_or_else(|| value.end(), Ok))?;
+        nested = end.is_some().then_some(settings);
+        Ok(end)
+    })?;
+    Ok(Context { turn: message.named_turn(), ..nested.unwrap_or(flat).context() })
+}
+
+/// The settings among the members of an object that are not picked for something else.
+pub(super) fn context_beside<'a>(
+    message: &mut Message<'a>,
+    mut other: impl FnMut(Key<'a>, Unread<'a>) -> Result<Option<usize>, Broken>,
+) -> Result<Context<'a>, Broken> {
+    let mut settings = Settings::new();
+    message.walk(|key, value| match settings.take(key, value)? {
+        Some(end) => Ok(Some(end)),
+        None => other(key, value),
+    })?;
+    Ok(settings.context())
 }
 
 /// The settings among the members of an object.
 pub(super) fn context_of<'a>(message: &mut Message<'a>) -> Result<Context<'a>, Broken> {
-    let [cwd, approval_policy, sandbox_policy, model, effort, reasoning_effort] =
-        message.pick(["cwd", "approval_policy", "sandbox_policy", "model", "effort", "reasoning_effort"])?;
-    Ok(Context {
-        turn: None,
-        cwd: cwd.and_then(path),
-        approval_policy: approval_policy.and_then(Raw::tag),
-        sandbox_policy: sandbox_policy.and_then(Raw::tag),
-        model: model.and_then(Raw::text),
-        effort: effort.and_then(Raw::text).or_else(|| reasoning_effort.and_then(Raw::text)),
-    })
+    context_beside(message, |_, _| Ok(None))
+}
+
+/// Settings as they stand among other members.
+struct Settings<'a>(Picking<'a, 6>);
+
+impl<'a> Settings<'a> {
+    fn new() -> Self {
+        Self(Picking::new([
+            "cwd",
+            "approval_policy",
+            "sandbox_policy",
+            "model",
+            "effort",
+            "reasoning_effort",
+        ]))
+    }
+
+    #[inline]
+    fn take(&mut self, key: Key<'a>, value: Unread<'a>) -> Result<Option<usize>, Broken> {
+        self.0.take(key, value)
+    }
+
+    fn context(self) -> Context<'a> {
+        let [cwd, approval_policy, sandbox_policy, model, effort, reasoning_effort] = self.0.found;
+        Context {
+            turn: None,
+            cwd: cwd.and_then(path),
+            approval_policy: approval_policy.and_then(Raw::tag),
+            sandbox_policy: sandbox_policy.and_then(Raw::tag),
+            model: model.and_then(Raw::text),
+            effort: effort.and_then(Raw::text).or_else(|| reasoning_effort.and_then(Raw::text)),
+        }
+    }
 }
 
 /// `artifact_ref`.
@@ -174,10 +221,17 @@ pub(super) fn bridge(payload: Raw<'_>) -> Result<Bridge<'_>, DecodeError> {
 
 /// `token_usage_record`.
 pub(super) fn token_usage_record(payload: Raw<'_>) -> Result<Body<'_>, DecodeError> {
-    let [turn, last, total] = payload.pick(["turn_id", "usage", "thread_token_usage"])?;
-    Ok(Body::Tokens {
-        turn: text(turn),
-        last: last.map(token_counts).transpose()?.unwrap_or_default(),
-        total: total.filter(|total| total.is_object()).map(token_counts).transpose()?,
-    })
+    let (mut last, mut total) = (None, None);
+    let mut message = Message::whole(payload);
+    message.walk(|key, usage| {
+        let slot = match () {
+            () if key.is("usage") => &mut last,
+            () if key.is("thread_token_usage") => &mut total,
+            () => return Ok(None),
+        };
+        let (counts, end) = token_counts(usage)?;
+        *slot = counts;
+        Ok(Some(end))
+    })?;
+    Ok(Body::Tokens { turn: message.turn(), last: last.unwrap_or_default(), total })
 }

@@ -1,8 +1,10 @@
 //! Records of a rollout: Codex's own log of a session.
 
-use super::event::{self, Message};
+use super::event;
 use super::head::{Cursor, Head};
 use super::json::{self, Raw};
+use super::message::Message;
+use super::text::lossy;
 use super::{DecodeError, item, payload, time, trim};
 use crate::record::{Body, Text};
 use crate::{Place, Record};
@@ -32,7 +34,7 @@ fn usual(line: &[u8], place: Place) -> Option<Record<'_>> {
     }
     if !matches!(outer, b"event_msg" | b"response_item") {
         cursor.step(br#","payload":"#)?;
-        let body = body(json::lossy(outer), cursor.last_object()?).ok()?;
+        let body = body(lossy(outer), cursor.last_object()?).ok()?;
         return Some(Record { seq, time: time::parse(time), place, body });
     }
     cursor.step(br#","payload":{"type":"#)?;
@@ -42,7 +44,7 @@ fn usual(line: &[u8], place: Place) -> Option<Record<'_>> {
         Body::Nothing
     } else {
         let mut message = Message::behind(line, cursor.at);
-        let kind = json::lossy(kind);
+        let kind = lossy(kind);
         let body = if is_event { body_of_event(&kind, &mut message) } else { item::item(kind, &mut message) };
         cursor.at = message.end().ok()?;
         let body = body.ok()?;
@@ -97,8 +99,16 @@ fn tagged<'a>(
 fn body_of_event<'a>(kind: &str, message: &mut Message<'a>) -> Result<Body<'a>, DecodeError> {
     let event = match kind {
         "item_started" | "item_completed" => {
-            let [item] = message.pick(["item"])?;
-            match item::of_turn(item, kind == "item_completed")? {
+            let mut found = item::OfTurn::Nothing;
+            message.walk(|key, value| {
+                if !key.is("item") {
+                    return Ok(None);
+                }
+                let (part, mut item) = Message::tagged(value)?;
+                found = item::of_turn(part, &mut item, kind == "item_completed")?;
+                item.end().map(Some)
+            })?;
+            match found {
                 item::OfTurn::Event(event) => Some(event),
                 item::OfTurn::Nothing => return Ok(Body::Nothing),
                 item::OfTurn::Unknown(item) => {

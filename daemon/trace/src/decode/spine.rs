@@ -1,8 +1,10 @@
 //! Records of a trace spine.
 
-use super::event::{self, Message};
+use super::event;
 use super::head::{Cursor, Head};
-use super::json::{self, Raw};
+use super::json::Raw;
+use super::message::Message;
+use super::text::lossy;
 use super::{DecodeError, op, payload, time, trim};
 use crate::record::{Body, Text};
 use crate::{Place, Record};
@@ -29,9 +31,12 @@ fn usual(line: &[u8], place: Place) -> Option<Record<'_>> {
     let time = cursor.string()?;
     cursor.step(br#","type":"#)?;
     let kind = cursor.string()?;
+    if kind == b"submission" {
+        return submission(cursor, seq, time, place);
+    }
     if kind != b"event" {
         cursor.step(br#","payload":"#)?;
-        let body = body(json::lossy(kind), cursor.last_object()?).ok()?;
+        let body = body(lossy(kind), cursor.last_object()?).ok()?;
         return Some(Record { seq, time: time::parse(time), place, body });
     }
     cursor.step(br#","payload":{"id":"#)?;
@@ -42,11 +47,23 @@ fn usual(line: &[u8], place: Place) -> Option<Record<'_>> {
         Body::Nothing
     } else {
         let mut message = Message::behind(line, cursor.at);
-        let body = body_of_event(json::lossy(turn), &json::lossy(kind), &mut message).ok()?;
+        let body = body_of_event(lossy(turn), &lossy(kind), &mut message).ok()?;
         cursor.at = message.end().ok()?;
         cursor.closes(b"}}")?;
         body
     };
+    Some(Record { seq, time: time::parse(time), place, body })
+}
+
+/// The rest of a submission as Codex writes it.
+fn submission<'a>(mut cursor: Cursor<'a>, seq: u64, time: &[u8], place: Place) -> Option<Record<'a>> {
+    cursor.step(br#","payload":{"id":"#)?;
+    let id = cursor.string()?;
+    cursor.step(br#","op":"#)?;
+    let (kind, mut message) = Message::tagged(cursor.value()).ok()?;
+    let body = op::operation(lossy(id), &kind, &mut message).ok()?;
+    cursor.at = message.end().ok()?;
+    cursor.closes(b"}}")?;
     Some(Record { seq, time: time::parse(time), place, body })
 }
 
