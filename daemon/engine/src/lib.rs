@@ -9,6 +9,7 @@
 mod approval;
 pub mod clock;
 mod context;
+mod control;
 mod core;
 mod drive;
 mod engine;
@@ -32,8 +33,9 @@ mod workflow;
 
 pub use approval::{Approval, Decision, Verdict};
 pub use context::{Background, ChildEnd, ProcessEnd, ProcessSpec, ProcessView, RunContext, Slept};
+pub use control::RunError;
 pub use core::StartError;
-pub use engine::{Engine, OnEnd, RunError};
+pub use engine::{Engine, OnEnd};
 pub use event::{Event, EventStream, InvalidToken, NewEvent, Token, WatchError};
 pub use failure::{Failure, FailureKind};
 pub use query::{Filter, Heartbeat, LeaseView, Page, RunDetail};

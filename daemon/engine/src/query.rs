@@ -8,8 +8,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::control::RunError;
 use crate::core::{Active, Seen, Stored};
-use crate::engine::{Engine, RunError};
+use crate::engine::Engine;
 use crate::event::Events;
 use crate::run::tables::{self, ByKind, ByLabel, ByStatus, PackedRow, Payload, RunRow, Runs};
 use crate::run::{IdPrefix, LeaseKey, Run, RunId, RunState, Start, StartOptions, Status, Step, Turn};

@@ -9,8 +9,9 @@ use uuid::Uuid;
 
 use crate::approval::waiting_approvals;
 use crate::clock::Clock;
+use crate::control::RunError;
 use crate::core::{Active, Core, Lease, Stored};
-use crate::engine::{Engine, OnEnd, RunError, Shared, new_run};
+use crate::engine::{Engine, OnEnd, Shared, new_run};
 use crate::event::{EventLog, Events};
 use crate::files::RunFiles;
 use crate::logs::LogHub;

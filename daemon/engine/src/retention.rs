@@ -7,7 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::engine::{Engine, RunError};
+use crate::control::RunError;
+use crate::engine::Engine;
 use crate::process::platform;
 use crate::run::tables::{ByKind, ByLabel, ByStatus, PackedRow, Requests, RunRow, Runs};
 use crate::run::{Refused, Run, RunId, Status};

@@ -4,8 +4,9 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::clock::BoxFuture;
+use crate::control::RunError;
 use crate::core::{StartError, Tx};
-use crate::engine::{Engine, RunError};
+use crate::engine::Engine;
 use crate::event::{Event, WatchError};
 use crate::recover::{FactRow, Facts};
 use crate::run::tables::table;

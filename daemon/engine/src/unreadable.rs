@@ -5,8 +5,9 @@
 
 use jiff::Timestamp;
 
+use crate::control::RunError;
 use crate::core::Tx;
-use crate::engine::{Engine, RunError};
+use crate::engine::Engine;
 use crate::failure::{Failure, FailureKind};
 use crate::run::tables::{RunRow, Runs, Starts, Steps};
 use crate::run::{Origin, Run, RunId, RunState};

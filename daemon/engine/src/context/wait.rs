@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::{RunContext, Visit, canceled, decode, either, ending};
 use crate::approval::{Approval, Decision, Verdict};
+use crate::control::RunError;
 use crate::core::{Active, StartError, Stored, Tx, child_outcome};
-use crate::engine::RunError;
 use crate::failure::{Failure, FailureKind, cut};
 use crate::run::tables::to_json;
 use crate::run::{
