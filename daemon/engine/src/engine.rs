@@ -18,7 +18,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::files::{RunFiles, VALUE_LIMIT};
 use crate::logs::LogHub;
 use crate::process::supervisor::blocking;
-use crate::process::{Process, Supervisor};
+use crate::process::{Process, Supervisor, platform};
 use crate::run::tables::{INLINE_LIMIT, START_LIMIT, StartRow, StepRow, to_json};
 use crate::run::{LeaseKey, Run, RunId, RunState, Start, StartRun, Step};
 use crate::settings::Settings;
@@ -257,6 +257,11 @@ impl Engine {
     /// The token of an event of this store.
     pub fn token(&self, seq: u64) -> Token {
         Token { store: self.store().id(), seq }
+    }
+
+    /// Gives memory that is free, but kept for later, back to the system: for after much work.
+    pub async fn give_memory_back(&self) {
+        blocking(platform::give_memory_back).await;
     }
 
     /// Numbers about the store.

@@ -8,7 +8,7 @@ use engine::NewEvent;
 use engine::store::{Batch, StoreError};
 use serde_json::json;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use trace::SessionId;
 
@@ -27,6 +27,13 @@ const BYTES_OF_A_COMMIT: usize = 3 << 20;
 /// How long history may wait for more of it to share its commit. A commit costs the same few wake-ups and syncs
 /// whatever is in it, so that a first reading of a home spends a tenth less time with fewer of them.
 const GATHER: Duration = Duration::from_millis(5);
+
+/// How many bytes are stored before memory is given back when there is nothing more to store: what a first reading of
+/// a home leaves behind, and not what a day's work does.
+const BURST: usize = 2 << 20;
+
+/// How long nothing must have come for that.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// A part on its way to the store, and what is to be done when it is there.
 pub(super) struct Sent {
@@ -69,11 +76,17 @@ impl Service {
         mut parts: mpsc::UnboundedReceiver<Sent>,
         ending: CancellationToken,
     ) {
+        let mut since_quiet = 0;
         loop {
             let first = tokio::select! {
                 biased;
                 part = parts.recv() => part,
                 () = ending.cancelled() => None,
+                () = sleep(QUIET), if since_quiet >= BURST => {
+                    since_quiet = 0;
+                    self.engine.give_memory_back().await;
+                    continue;
+                }
             };
             let Some(first) = first else { return };
             let until = Instant::now() + GATHER;
@@ -93,6 +106,7 @@ impl Service {
                 news |= part.news;
                 group.push(part);
             }
+            since_quiet += bytes;
             if let Err(error) = self.commit(group, bytes).await {
                 self.fail(&error.to_string());
                 return;
