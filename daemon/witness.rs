@@ -1,11 +1,12 @@
 //! Who is told of supervised Codex: insight of the run that a session belongs to, and what records the session.
 
-use std::future::{Future, ready};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use codex::{Testimony, Witness, Work};
 use engine::RunId;
+use futures_util::future::join;
 use insight::owner::{Owner, Owners};
 
 use crate::recording::Ear;
@@ -26,22 +27,36 @@ impl Listener {
 
 impl Witness for Listener {
     fn begun(&self, work: Work) -> Box<dyn Testimony> {
-        if let Ok(session) = work.thread.to_string().parse() {
-            let owner = Owner { run: RunId(work.run), lineage: work.lineage.clone() };
-            self.owners.tell(session, owner);
-        }
-        match &self.ear {
-            Some(ear) => ear.begun(work),
-            None => Box::new(Unrecorded),
-        }
+        let session = work.thread.to_string().parse();
+        let owner = Owner { run: RunId(work.run), lineage: work.lineage.clone() };
+        let owned = session.ok().map(|session| self.owners.tell(session, owner));
+        let recorded = self.ear.as_ref().map(|ear| ear.begun(work));
+        Box::new(Heard { owned, recorded })
     }
 }
 
-/// Nobody waits for anything.
-struct Unrecorded;
+/// What is still to be taken in. A run whose end is stored tells no daemon of its sessions again, so its end waits.
+struct Heard<F> {
+    owned: Option<F>,
+    recorded: Option<Box<dyn Testimony>>,
+}
 
-impl Testimony for Unrecorded {
+impl<F: Future<Output = ()> + Send + 'static> Testimony for Heard<F> {
     fn ended(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(ready(()))
+        let Self { owned, recorded } = *self;
+        let recorded = recorded.map(Testimony::ended);
+        Box::pin(async move {
+            let recorded = async {
+                if let Some(recorded) = recorded {
+                    recorded.await;
+                }
+            };
+            let owned = async {
+                if let Some(owned) = owned {
+                    owned.await;
+                }
+            };
+            join(recorded, owned).await;
+        })
     }
 }

@@ -8,6 +8,7 @@ mod following;
 mod hard;
 mod kills;
 mod lab;
+mod owners;
 mod replaced;
 mod restart;
 mod spine;
