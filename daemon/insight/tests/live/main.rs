@@ -5,6 +5,7 @@
 mod chunks;
 mod exported;
 mod following;
+mod found;
 mod hard;
 mod kills;
 mod lab;
