@@ -27,6 +27,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+pub use bundle::bundle_of_process;
 pub use catalog::{Catalog, Store};
 pub(crate) use name::{
     BUNDLE_EVENTS, bundle as thread_of_bundle, part_of_date, rollout as thread_of_rollout,
