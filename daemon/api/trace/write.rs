@@ -49,11 +49,12 @@ async fn source(insight: &Insight, text: &str) -> Result<Source, Status> {
         Format::Spine => detail.view.path.parent().map(Path::to_owned),
         Format::Rollout | Format::Bundle => None,
     };
-    let mut files = SessionFiles { format: detail.view.session.format, paths, root, rollout: None };
+    let mut files =
+        SessionFiles { format: detail.view.session.format, paths, root, rollout: None, recorded: None };
     let (home, thread) = (detail.view.home, id.clone());
     // Walks the directories of rollouts.
     let files = blocking(move || {
-        files.find_rollout(&home, &thread);
+        files.find_beside(&home, &thread);
         Ok(files)
     });
     Ok(Source { id, files: files.await?, children: detail.children })

@@ -190,7 +190,10 @@ pub fn distill(
     redactor: &mut Redactor,
 ) -> Result<Distilled, DistillError> {
     let output = Output::begin(directory)?;
-    let transcript = transcript::read(files)?;
+    let mut transcript = transcript::read(files)?;
+    if let Some(recorded) = &files.recorded {
+        transcript.take_git_of(transcript::read(recorded)?);
+    }
     if let Selection::Signal(signal) = selection
         && signal.session_id != transcript.id
     {
@@ -247,7 +250,8 @@ impl<'a> Draft<'a> {
         if words.trim().is_empty() {
             return Err(DistillError::NoWords);
         }
-        let found = start::find(transcript, window, &root, files.root.as_deref(), options.allow_file_urls);
+        let artifacts = files.root.as_deref().or_else(|| files.recorded.as_ref()?.root.as_deref());
+        let found = start::find(transcript, window, &root, artifacts, options.allow_file_urls);
         let until = verifier.as_ref().map_or(window.last, |verifier| verifier.entry);
         let (mut solution, wrong) = start::recorded(transcript, window, &root, until);
         let mut notes = Vec::new();

@@ -322,3 +322,94 @@ fn rollouts_of_both_versions_become_tasks_with_their_solutions() {
         assert!(repo.join("NOTES.md").exists());
     }
 }
+
+/// What git says when Codex began to work on the rollout of the fixtures, and when it had ended, is recorded beside a
+/// copy of that rollout.
+fn recorded_beside(home: &Path) -> SessionFiles {
+    use trace::recording::{GitState, Moment, Recorder};
+
+    let thread = "01900001-0000-7000-8000-000000000001";
+    let rollout = home.join(format!("sessions/2026/11/21/rollout-2026-11-21T14-18-54-{thread}.jsonl"));
+    fs::create_dir_all(rollout.parent().unwrap()).unwrap();
+    fs::copy(fixtures().join("rollout-0.169.0-repair.jsonl"), &rollout).unwrap();
+    let mut recorder = Recorder::open(&home.join("trace_spine"), thread.parse().unwrap()).unwrap();
+    recorder.feed(&fs::read(&rollout).unwrap()).unwrap();
+    // An earlier commit of the same repository, which its remote knows.
+    let state = |patch: &str| GitState {
+        root: "/home/dev/greet".to_owned(),
+        commit: Some("40a1003684c33e5f00cfb12d79c1596084949c8d".to_owned()),
+        base: Some("1234567890".to_owned()),
+        patch: Some(patch.into()),
+        ..GitState::default()
+    };
+    let begun = "2026-11-21T14:18:54.100Z".parse::<jiff::Timestamp>().unwrap().as_millisecond().to_string();
+    // Asking git takes a moment: the record of the beginning stands last.
+    recorder.git(&state(AT_BEGIN), &begun, Moment::Begin).unwrap();
+    recorder.git(&state("the end"), &begun, Moment::End).unwrap();
+    recorder.close().unwrap();
+    let mut files = SessionFiles::rollout(&rollout);
+    files.find_beside(home, &thread.parse().unwrap());
+    files
+}
+
+const AT_BEGIN: &str =
+    "diff --git a/x b/x\nnew file mode 100644\n--- /dev/null\n+++ b/x\n@@ -0,0 +1 @@\n+x\n";
+
+#[test]
+fn a_task_of_a_rollout_begins_with_the_working_tree_that_was_recorded_beside_it() {
+    let home = tempfile::tempdir().unwrap();
+    let rollout = recorded_beside(home.path());
+    let spine = SessionFiles::at(&home.path().join("trace_spine").join(rollout_thread(&rollout))).unwrap();
+    for (number, files) in [rollout, spine].into_iter().enumerate() {
+        let path = home.path().join(format!("task-{number}"));
+        let selection = Selection::Turns { first: 0, last: 0 };
+        let made = distill(&files, &selection, &Options::default(), &path, &mut Redactor::new()).unwrap();
+        let metadata = &made.metadata;
+        assert_eq!(metadata.verifier_type, "exec_command", "{metadata:?}");
+        assert_eq!(metadata.source_commit_hash.as_deref(), Some("1234567890"));
+        assert_eq!(metadata.diff_hash, Some(sha256_hex(AT_BEGIN.as_bytes())));
+        assert_eq!(fs::read_to_string(path.join("environment/git_diff.patch")).unwrap(), AT_BEGIN);
+        assert!(metadata.has_solution);
+    }
+}
+
+#[test]
+fn a_bundle_of_a_rollout_takes_what_was_recorded_beside_it_and_is_still_read_as_the_rollout() {
+    let home = tempfile::tempdir().unwrap();
+    let session = recorded_beside(home.path());
+    let contents = trace::bundle::Contents {
+        thread: rollout_thread(&session).parse().unwrap(),
+        session,
+        lineage: Vec::new(),
+        created_at: "2026-03-02T10:00:00Z".parse().unwrap(),
+    };
+    let bundle = home.path().join("bundle");
+    let manifest = trace::bundle::write(&contents, &bundle, &mut Redactor::new()).unwrap();
+    assert!(manifest.files.contains_key("artifacts/git_diff.patch"), "{manifest:?}");
+    assert!(manifest.files.contains_key("spine/segment-000.jsonl") && !manifest.rollout_path.is_empty());
+    assert_eq!(trace::verify::verify(&bundle), []);
+    let files = SessionFiles::at(&bundle).unwrap();
+    assert_eq!(files.format, trace::session::Format::Rollout);
+    let path = home.path().join("task");
+    let selection = Selection::Turns { first: 0, last: 0 };
+    let made = distill(&files, &selection, &Options::default(), &path, &mut Redactor::new()).unwrap();
+    assert_eq!(made.metadata.diff_hash, Some(sha256_hex(AT_BEGIN.as_bytes())));
+}
+
+#[test]
+fn a_spine_that_codex_wrote_is_none_that_was_recorded() {
+    let home = tempfile::tempdir().unwrap();
+    let mut rollout = recorded_beside(home.path());
+    assert!(rollout.recorded.is_some());
+    let thread = rollout_thread(&rollout);
+    let segment = home.path().join("trace_spine").join(&thread).join("segment-000.jsonl");
+    let text = fs::read_to_string(&segment).unwrap();
+    fs::write(&segment, text.replace("spindle_recorder", "codex_exec")).unwrap();
+    rollout.recorded = None;
+    rollout.find_beside(home.path(), &thread.parse().unwrap());
+    assert_eq!(rollout.recorded, None);
+}
+
+fn rollout_thread(files: &SessionFiles) -> String {
+    transcript::read(files).unwrap().id.to_string()
+}

@@ -229,6 +229,48 @@ pub struct Call {
 }
 
 impl Transcript {
+    /// Takes over what a spine that Spindle has recorded of the same session says about git: a rollout says less, and
+    /// nothing of the working tree. Numbers and places of the two have nothing to do with each other, so that what is
+    /// taken over has none, and stands by its time.
+    pub fn take_git_of(&mut self, recorded: Self) {
+        let Head { repo_root, git_url, git_commit, git_branch, .. } = recorded.head;
+        let head = &mut self.head;
+        for (known, new) in [
+            (&mut head.repo_root, repo_root),
+            (&mut head.git_url, git_url),
+            (&mut head.git_commit, git_commit),
+            (&mut head.git_branch, git_branch),
+        ] {
+            if known.is_none() {
+                *known = new;
+            }
+        }
+        for entry in recorded.entries {
+            // Without a root it is what the rollout itself says.
+            if let (What::Git { root: Some(_), .. } | What::DiffFile { .. }, Some(time)) =
+                (&entry.what, entry.time)
+            {
+                self.insert(time, entry.what);
+            }
+        }
+    }
+
+    /// Puts something before all that came after it, save what Codex said of the same when it began. It has no record
+    /// here and belongs to no turn.
+    fn insert(&mut self, time: Timestamp, what: What) {
+        let later = |entry: &Entry| entry.time.is_some_and(|at| at > time);
+        let index = self.entries.iter().position(later).unwrap_or(self.entries.len());
+        let begins = |entry: &&Entry| {
+            matches!(entry.what, What::EpochBegan | What::Git { .. } | What::DiffFile { .. })
+        };
+        let index = index + self.entries.iter().skip(index).take_while(begins).count();
+        let neighbour = self.entries.get(index).or(self.entries.last());
+        let (epoch, context) = neighbour.map_or((0, 0), |entry| (entry.epoch, entry.context));
+        let (place, turn_id) = (Place::default(), String::new());
+        let entry = Entry { seq: 0, time: Some(time), place, epoch, context, turn: None, turn_id, what };
+        self.entries.insert(index, entry);
+    }
+
     /// The entries whose records have a number in this range (in the order of the files).
     pub fn between(&self, first: u64, last: u64) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(move |entry| (first..=last).contains(&entry.seq))
