@@ -143,7 +143,8 @@ pub(super) async fn distill(
     let session = source(&traces.insight, &session).await?;
     blocking(move || {
         let mut redactor = redactor(request.raw);
-        let options = distill::Options::default();
+        let base_image = Some(request.base_image).filter(|image| !image.is_empty());
+        let options = distill::Options { allow_file_urls: request.allow_file_urls, base_image };
         let task = distill::distill(&session.files, &selection, &options, &directory, &mut redactor)
             .map_err(|error| from_distill(&error))?;
         Ok(show_task(&session.id, task))

@@ -41,7 +41,7 @@ use window::Window;
 /// How a task is made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Whether a repository may be cloned from a `file://` URL: only on the machine that has it.
+    /// Whether a repository may be cloned from a `file://` URL: only where the image has it there.
     pub allow_file_urls: bool,
     /// The image that the container begins with, in place of the one that fits the verifier.
     pub base_image: Option<String>,
@@ -288,7 +288,14 @@ impl<'a> Draft<'a> {
         }
         let mut broken = self.found.wrong.take();
         match &mut self.found.start {
-            Start::Clone { diff, before, .. } => {
+            Start::Clone { url, diff, before, .. } => {
+                redactor.enter("environment/Dockerfile");
+                if let Cow::Owned(new) = redactor.text(url)
+                    && new != *url
+                {
+                    *url = new;
+                    broken = Some("the remote's URL holds what was replaced".to_owned());
+                }
                 redactor.enter("environment/git_diff.patch");
                 if let Some(diff) = diff
                     && !redact_patch(redactor, diff)

@@ -413,3 +413,16 @@ fn a_spine_that_codex_wrote_is_none_that_was_recorded() {
 fn rollout_thread(files: &SessionFiles) -> String {
     transcript::read(files).unwrap().id.to_string()
 }
+
+#[test]
+fn a_remote_below_a_home_directory_is_replaced_and_the_task_says_so() {
+    let mut records = records();
+    let git = records.iter_mut().find(|record| kind(record) == "git_info").unwrap();
+    git["payload"]["git"]["repository_url"] = json!("file:///home/alice/greet.git");
+    let selection = Selection::Turns { first: 0, last: 0 };
+    let options = Options { allow_file_urls: true, ..Options::default() };
+    let task = Task::of(&records, &selection, &options).unwrap();
+    let dockerfile = task.read("environment/Dockerfile");
+    assert!(dockerfile.contains("git") && !dockerfile.contains("alice"), "{dockerfile}");
+    assert_eq!(task.made.metadata.verifier_type, MISSING, "{:?}", task.made.metadata);
+}
