@@ -5,7 +5,7 @@
 //! task.toml                 limits, and under [metadata] where all of it comes from
 //! environment/Dockerfile    the repository as it was: a clone, or files whose bodies were recorded
 //! tests/test.sh             a recorded command, chosen and checked for meaning; always writes one reward
-//! solution/solve.sh         the recorded patches, where there are any
+//! solution/solve.sh         the recorded patches, or the working tree at the end, where there are any
 //! ```
 //!
 //! A verifier is a command of the session that passed, that tests, builds or checks something in the repository,
@@ -224,6 +224,8 @@ struct Draft<'a> {
     verifier: Result<Verifier, String>,
     found: Found,
     solution: Vec<Patch>,
+    /// The commit that the solution is against, where it is not against the start.
+    solves_from: Option<String>,
     notes: Vec<String>,
     name: String,
 }
@@ -255,9 +257,19 @@ impl<'a> Draft<'a> {
         let until = verifier.as_ref().map_or(window.last, |verifier| verifier.entry);
         let (mut solution, wrong) = start::recorded(transcript, window, &root, until);
         let mut notes = Vec::new();
-        if let Some(reason) = wrong {
-            notes.push(format!("no solution: {reason}"));
+        let mut solves_from = None;
+        if wrong.is_some() {
             solution.clear();
+        }
+        if solution.is_empty() {
+            if let Some(end) = start::end(transcript, window, &found, artifacts) {
+                notes
+                    .push("the solution is the working tree as it was found when Codex had ended".to_owned());
+                solves_from.clone_from(&found.base);
+                solution.push(end);
+            } else if let Some(reason) = wrong {
+                notes.push(format!("no solution: {reason}"));
+            }
         }
         Ok(Self {
             transcript,
@@ -266,6 +278,7 @@ impl<'a> Draft<'a> {
             verifier,
             found,
             solution,
+            solves_from,
             notes,
             name: task_name(selection, transcript, window),
         })
@@ -389,7 +402,10 @@ impl<'a> Draft<'a> {
             render::test_script(verifier, self.verifier_seconds()).as_bytes(),
         )?;
         if !self.solution.is_empty() {
-            output.write_program("solution/solve.sh", render::solve_script(&self.solution).as_bytes())?;
+            output.write_program(
+                "solution/solve.sh",
+                render::solve_script(&self.solution, self.solves_from.as_deref()).as_bytes(),
+            )?;
             for (number, patch) in self.solution.iter().enumerate() {
                 output.write(&format!("solution/{}", render::change_name(number)), patch.text.as_bytes())?;
             }

@@ -426,3 +426,93 @@ fn a_remote_below_a_home_directory_is_replaced_and_the_task_says_so() {
     assert!(dockerfile.contains("git") && !dockerfile.contains("alice"), "{dockerfile}");
     assert_eq!(task.made.metadata.verifier_type, MISSING, "{:?}", task.made.metadata);
 }
+
+/// A repository with one commit; gives its URL, the commit, and a git in it.
+fn repository(directory: &Path) -> (String, String, impl Fn(&[&str]) -> String + use<>) {
+    fs::create_dir(directory).unwrap();
+    let at = directory.to_owned();
+    let git = move |arguments: &[&str]| {
+        let identity = ["-c", "user.name=Test", "-c", "user.email=test@example.invalid"];
+        let output = Command::new("git").args(identity).args(arguments).current_dir(&at).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    git(&["init", "--quiet", "--initial-branch=main"]);
+    fs::write(directory.join("value"), "one\n").unwrap();
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "--message=one"]);
+    let commit = git(&["rev-parse", "HEAD"]).trim().to_owned();
+    (format!("file://{}", directory.display()), commit, git)
+}
+
+#[test]
+fn what_was_done_without_a_patch_is_solved_by_the_working_tree_that_was_found_at_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let (url, commit, git) = repository(&dir.path().join("origin"));
+    let origin = dir.path().join("origin");
+    let spine_at = dir.path().join("spine");
+    fs::create_dir_all(spine_at.join("artifacts")).unwrap();
+    let diff = |name: &str, value: &str, new: &str| {
+        fs::write(origin.join("value"), value).unwrap();
+        fs::write(origin.join(new), "new\n").unwrap();
+        git(&["add", "--intent-to-add", "."]);
+        let patch = git(&["diff", "--binary", "--full-index", &commit]);
+        git(&["reset", "--quiet", "--hard"]);
+        git(&["clean", "--quiet", "-d", "--force"]);
+        fs::write(spine_at.join("artifacts").join(name), &patch).unwrap();
+        json!({ "kind": "git_diff", "base_sha": commit, "artifact_path": format!("artifacts/{name}"),
+            "sha256": sha256_hex(patch.as_bytes()) })
+    };
+    let begin = diff("git_diff.patch", "dirty\n", "before");
+    let end = diff("git_diff-2.patch", "done\n", "after");
+    let said = json!({ "type": "user_turn", "items": [{ "type": "text", "text": "Make the value what it should be." }] });
+    let call = |kind: &str, id: &str, code: i32| {
+        json!({ "id": "1", "msg": { "type": kind, "call_id": id, "turn_id": "1", "cwd": origin, "source": "agent",
+            "command": ["bash", "-lc", if id == "edit" { "printf done > value" } else { "make test" }], "parsed_cmd": [],
+            "exit_code": code, "aggregated_output": "", "duration": { "secs": 0, "nanos": 1 } } })
+    };
+    let mut payloads = vec![
+        ("session_meta", json!({ "id": THREAD, "cwd": origin, "source": "exec" })),
+        (
+            "artifact_ref",
+            json!({ "kind": "git_info", "repo_root": origin,
+            "git": { "commit_hash": commit, "repository_url": url } }),
+        ),
+        ("artifact_ref", begin),
+        ("submission", json!({ "id": "1", "op": said })),
+        ("event", json!({ "id": "1", "msg": { "type": "task_started" } })),
+    ];
+    for (id, code) in [("first", 1), ("edit", 0), ("last", 0)] {
+        payloads.push(("event", call("exec_command_begin", id, code)));
+        payloads.push(("event", call("exec_command_end", id, code)));
+    }
+    payloads.push(("event", json!({ "id": "1", "msg": { "type": "task_complete" } })));
+    payloads.push(("artifact_ref", end));
+    let records: Vec<Value> = (1..)
+        .zip(payloads)
+        .map(|(seq, (kind, payload))| json!({ "schema_version": "codex_trace_spine_v1", "thread_id": THREAD,
+            "seq": seq, "timestamp": format!("2026-03-02T08:00:{seq:02}Z"), "type": kind, "payload": payload }))
+        .collect();
+
+    let files = spine(&spine_at, &records);
+    let options = Options { allow_file_urls: true, ..Options::default() };
+    let path = dir.path().join("task");
+    let selection = Selection::Turns { first: 0, last: 0 };
+    let made = distill(&files, &selection, &options, &path, &mut Redactor::inactive()).unwrap();
+    assert_eq!((made.metadata.verifier_type.as_str(), made.metadata.has_solution), ("exec_command", true));
+    // The start, as its image would make it, and then the solution.
+    let repo = dir.path().join("repo");
+    git(&["clone", "--quiet", &url, repo.to_str().unwrap()]);
+    let here = |arguments: &[&str]| {
+        assert!(Command::new("git").args(arguments).current_dir(&repo).status().unwrap().success());
+    };
+    here(&["apply", path.join("environment/git_diff.patch").to_str().unwrap()]);
+    assert!(repo.join("before").exists());
+    let solve = fs::read_to_string(path.join("solution/solve.sh")).unwrap();
+    fs::write(path.join("solution/here.sh"), solve.replace("/workspace/repo", repo.to_str().unwrap()))
+        .unwrap();
+    let output = Command::new("bash").arg(path.join("solution/here.sh")).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(fs::read_to_string(repo.join("value")).unwrap(), "done\n");
+    assert!(repo.join("after").exists() && !repo.join("before").exists());
+}

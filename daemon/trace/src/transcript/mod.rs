@@ -246,24 +246,39 @@ impl Transcript {
             }
         }
         for entry in recorded.entries {
-            // Without a root it is what the rollout itself says.
-            if let (What::Git { root: Some(_), .. } | What::DiffFile { .. }, Some(time)) =
-                (&entry.what, entry.time)
-            {
-                self.insert(time, entry.what);
+            let Some(time) = entry.time else { continue };
+            match &entry.what {
+                // What has no record was found at a beginning.
+                What::Git { .. } | What::DiffFile { .. } if entry.place.line == 0 => {
+                    self.insert_beginning(time, entry.what);
+                }
+                // Without a root it is what the rollout itself says.
+                What::Git { root: Some(_), .. } | What::DiffFile { .. } => {
+                    self.insert(self.after(time), time, entry.what);
+                }
+                _ => {}
             }
         }
     }
 
-    /// Puts something before all that came after it, save what Codex said of the same when it began. It has no record
-    /// here and belongs to no turn.
-    fn insert(&mut self, time: Timestamp, what: What) {
+    /// The index of the first entry that is later.
+    fn after(&self, time: Timestamp) -> usize {
         let later = |entry: &Entry| entry.time.is_some_and(|at| at > time);
-        let index = self.entries.iter().position(later).unwrap_or(self.entries.len());
+        self.entries.iter().position(later).unwrap_or(self.entries.len())
+    }
+
+    /// Puts what was found when a process began before all that came after it, save what Codex says of the same.
+    fn insert_beginning(&mut self, time: Timestamp, what: What) {
+        let index = self.after(time);
         let begins = |entry: &&Entry| {
             matches!(entry.what, What::EpochBegan | What::Git { .. } | What::DiffFile { .. })
         };
         let index = index + self.entries.iter().skip(index).take_while(begins).count();
+        self.insert(index, time, what);
+    }
+
+    /// Puts something that has no record here and belongs to no turn.
+    fn insert(&mut self, index: usize, time: Timestamp, what: What) {
         let neighbour = self.entries.get(index).or(self.entries.last());
         let (epoch, context) = neighbour.map_or((0, 0), |entry| (entry.epoch, entry.context));
         let (place, turn_id) = (Place::default(), String::new());

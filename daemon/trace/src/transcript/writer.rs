@@ -270,7 +270,7 @@ impl Writer {
             unreadable: self.unreadable,
         };
         for (time, what) in self.at_beginnings {
-            transcript.insert(time, what);
+            transcript.insert_beginning(time, what);
         }
         Some(transcript)
     }
