@@ -3,10 +3,11 @@
 //! - [`args`], [`config`]: what it is told; [`offline`]: what it does for `spindle` without a daemon;
 //! - [`life`]: from the start to the end, with [`detach`], [`lock`], [`listen`], [`logging`], [`signals`],
 //!   [`notify`] and [`power`];
-//! - [`serve`], [`tasks`], [`api`], [`hooks`], [`recording`], [`witness`], [`tables`]: the daemon at work.
+//! - [`serve`], [`tasks`], [`api`], [`hooks`], [`recording`], [`bundles`], [`witness`], [`tables`]: the daemon at work.
 
 mod api;
 mod args;
+mod bundles;
 mod config;
 mod detach;
 mod failure;

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::args::{KEEPER, SHIM};
+use crate::bundles::Keeper;
 use crate::config::Config;
 use crate::recording::Recordings;
 use crate::router::{Faces, router};
@@ -105,7 +106,8 @@ impl Daemon {
         let tasks = Tasks::new(stopping.clone());
         let (recordings, ear) = config.traces.record.then(Recordings::new).unzip();
         let owners = Owners::default();
-        let engine = open_engine(&paths, &config, Listener::new(owners.clone(), ear)).await?;
+        let (bundles, notebook) = Keeper::new();
+        let engine = open_engine(&paths, &config, Listener::new(owners.clone(), notebook, ear)).await?;
         let codex = config.codex_binary();
         let insight = Insight::open(engine.clone(), config.insight_settings(), owners)
             .await
@@ -131,6 +133,10 @@ impl Daemon {
         if let Some(recordings) = recordings {
             tasks.spawn("recording", OnEnd::Show, recordings.run(stopping.clone()));
         }
+        tasks.spawn("bundles", OnEnd::Show, {
+            let limit = config.traces.keep_bundles.0;
+            bundles.run(engine.clone(), limit, stopping.clone())
+        });
         tasks.spawn("external runs", OnEnd::Show, {
             let (externals, stopping) = (externals.clone(), stopping.clone());
             async move { externals.run(stopping).await.map_err(|error| error.to_string()) }

@@ -3,6 +3,9 @@
 
 use engine::store::{TableInfo, join_tables};
 
+use crate::bundles;
+
 /// Every table there is.
-pub(crate) static TABLES: &[TableInfo] =
-    &join_tables::<{ engine::TABLES.len() + insight::TABLES.len() }>(&[engine::TABLES, insight::TABLES]);
+pub(crate) static TABLES: &[TableInfo] = &join_tables::<
+    { engine::TABLES.len() + insight::TABLES.len() + bundles::TABLES.len() },
+>(&[engine::TABLES, insight::TABLES, bundles::TABLES]);

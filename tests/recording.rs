@@ -24,6 +24,12 @@ wait_for() { while [ ! -e "$here/$1" ]; do sleep 0.02; done; }
 printf '{"type":"thread.started","thread_id":"%s"}\n' "$(cat "$here/thread")"
 echo '{"type":"turn.started"}'
 echo "${CODEX_ROLLOUT_TRACE_ROOT:-none}" >"$here/bundles"
+if [ -n "$CODEX_ROLLOUT_TRACE_ROOT" ]; then
+    bundle=$CODEX_ROLLOUT_TRACE_ROOT/trace-asked-for-$(cat "$here/thread")
+    mkdir -p "$bundle/payloads"
+    echo "{\"started_at_unix_ms\":$(date +%s%3N)}" >"$bundle/manifest.json"
+    echo "a whole prompt" >"$bundle/payloads/1.json"
+fi
 rollout=$(cat "$here/rollout")
 mkdir -p "$(dirname "$rollout")"
 for piece in 1 2 3; do
@@ -335,6 +341,47 @@ async fn bundles_are_asked_for_only_where_the_configuration_says_so() {
     }
 }
 
+/// A bundle of the same thread that nobody here has asked for.
+fn somebody_elses_bundle(scene: &Scene) -> PathBuf {
+    let path = scene.home.join(format!("rollout_trace/trace-somebody-elses-{}", scene.thread));
+    fs::create_dir_all(&path).unwrap();
+    fs::write(path.join("manifest.json"), r#"{"started_at_unix_ms":1}"#).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn a_bundle_that_was_asked_for_goes_with_its_run_and_no_other_does() {
+    let scene = Scene::new("[traces]\nbundles = true\n").await;
+    let other = somebody_elses_bundle(&scene);
+    let run = scene.start();
+    for piece in 1..=3 {
+        scene.go(piece);
+    }
+    scene.wait(&run).await;
+    let bundle = scene.home.join(format!("rollout_trace/trace-asked-for-{}", scene.thread));
+    assert!(bundle.join("payloads/1.json").exists());
+    let removed = scene.nest.spindle(["run", "rm", &run]);
+    assert!(removed.status.success(), "{removed:?}");
+    until("the bundle has gone", || (!bundle.exists()).then_some(())).await;
+    assert!(other.join("manifest.json").exists());
+}
+
+#[tokio::test]
+async fn bundles_that_take_too_much_go_when_codex_is_done_with_them() {
+    let scene = Scene::new("[traces]\nbundles = true\nkeep_bundles = \"1B\"\n").await;
+    let other = somebody_elses_bundle(&scene);
+    let run = scene.start();
+    scene.go(1);
+    scene.tells("go on").await;
+    let bundle = scene.home.join(format!("rollout_trace/trace-asked-for-{}", scene.thread));
+    assert!(bundle.join("payloads/1.json").exists(), "Codex is at work on it");
+    scene.go(2);
+    scene.go(3);
+    scene.wait(&run).await;
+    until("the bundle has gone", || (!bundle.exists()).then_some(())).await;
+    assert!(other.join("manifest.json").exists());
+}
+
 /// The real Codex CLI against the model server.
 mod real_codex {
     use model_server::{ModelServer, Options, Release, Scratch};
@@ -405,7 +452,11 @@ mod real_codex {
         let log = nest.log();
         assert!(!log.contains("signal.withdrawn"), "{log}");
         assert_eq!(log.matches("session.started").count(), 1, "{log}");
-        assert_eq!(home.join("rollout_trace").exists(), release == Release::Current);
+        let bundles = || fs::read_dir(home.join("rollout_trace")).map_or(0, Iterator::count);
+        assert_eq!(bundles(), usize::from(release == Release::Current));
+        let removed = nest.spindle(["run", "rm", &run]);
+        assert!(removed.status.success(), "{removed:?}");
+        until("the bundle has gone with its run", || (bundles() == 0).then_some(())).await;
     }
 
     fn rollout_of(home: &Path, thread: &str) -> PathBuf {

@@ -168,6 +168,41 @@ async fn what_codex_wrote_before_is_read_listed_and_shown_with_its_records() {
 }
 
 #[tokio::test]
+async fn a_task_begins_with_the_image_and_the_repository_that_were_allowed() {
+    let nest = Nest::new().await;
+    let mut spine = Spine::begun(&nest);
+    let git = json!({ "commit_hash": "0123456789abcdef", "repository_url": "file:///srv/greeter.git" });
+    spine.record("artifact_ref", &json!({ "kind": "git_info", "repo_root": "/srv/greeter", "git": git }));
+    let turn =
+        json!({ "type": "user_turn", "items": [{"type": "text", "text": "Make the other test pass."}] });
+    spine.record("submission", &json!({ "id": "2", "op": turn }));
+    spine.failure("call_1");
+    read_everything(&nest);
+    let distill = |name: &str, more: &[&str]| {
+        let directory = nest.path(name);
+        let arguments =
+            ["trace", "distill", "--session", Spine::THREAD, "--from-seq", "5", "--to-seq", "9", "-o"];
+        let done = nest.spindle(
+            arguments.iter().copied().chain([directory.to_str().unwrap()]).chain(more.iter().copied()),
+        );
+        (done, fs::read_to_string(directory.join("environment/Dockerfile")).unwrap_or_default())
+    };
+    let (done, plain) = distill("plain", &[]);
+    assert!(done.status.success(), "{done:?}");
+    assert!(!plain.contains("greeter.git"), "{plain}");
+    let (done, chosen) =
+        distill("chosen", &["--base-image", "registry.example.org/builder:1", "--allow-file-urls"]);
+    assert!(done.status.success(), "{done:?}");
+    assert!(chosen.starts_with("FROM registry.example.org/builder:1\n"), "{chosen}");
+    assert!(chosen.contains("file:///srv/greeter.git"), "{chosen}");
+    let (refused, _) = distill("refused", &["--base-image", "--privileged"]);
+    assert!(!refused.status.success());
+    let (refused, _) = distill("refused", &["--base-image", "two words"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("two words"), "{said}");
+}
+
+#[tokio::test]
 async fn a_watcher_is_told_of_a_failure_while_the_session_is_written_and_over_the_daemon_s_death() {
     let mut nest = Nest::new().await;
     let watcher = Watcher::from_the_beginning(&nest);

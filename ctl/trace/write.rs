@@ -73,7 +73,8 @@ datasets leave it out.
 Examples:
   spindle trace distill --signal sig_3f2a -o ./task
   spindle trace distill --session 01930f5e --from-seq 40 --to-seq 90 -o ./task
-  spindle trace distill --session 01930f5e --turns 2-3 -o ./task")]
+  spindle trace distill --session 01930f5e --turns 2-3 -o ./task
+  spindle trace distill --signal sig_3f2a --base-image registry.example.org/builder:1 -o ./task")]
 pub(crate) struct DistillArgs {
     /// Around this signal
     #[arg(long, value_name = "SIGNAL", group = "window", conflicts_with_all = ["from_seq", "to_seq", "turns"])]
@@ -93,6 +94,13 @@ pub(crate) struct DistillArgs {
     /// Where to; must not exist, or be empty
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
+    /// The image that the container begins with, with the tools that build and test the
+    /// repository [default: a public one that has those of the verifier]
+    #[arg(long, value_name = "IMAGE")]
+    base_image: Option<String>,
+    /// Clones also from a file:// URL; the repository must lie there within the image
+    #[arg(long)]
+    allow_file_urls: bool,
     /// Everything as it is, secrets and all
     #[arg(long)]
     raw: bool,
@@ -236,6 +244,8 @@ impl DistillArgs {
         let request = DistillTaskRequest {
             directory: path_bytes(absolute(&self.output)?),
             raw: self.raw,
+            base_image: self.base_image.clone().unwrap_or_default(),
+            allow_file_urls: self.allow_file_urls,
             window: Some(self.window()?),
         };
         let task = client.traces().distill_task(request).await.map_err(calling("make a task"))?.into_inner();

@@ -201,8 +201,16 @@ pub(crate) static SECTIONS: &[Section] = &[
                 "bundles",
                 "Asks every Codex that a run of Spindle starts for a rollout trace bundle, in `rollout_trace`\n\
                  below the run's own Codex home. They hold every request to the model, whole prompts included,\n\
-                 grow fast, and are never removed. Releases as old as 0.75.0 write none.",
+                 and grow fast. Releases as old as 0.75.0 write none.",
                 |config| &mut config.traces.bundles,
+            )
+            .on_start(),
+            Key::<Config>::new(
+                "keep_bundles",
+                "How much of the bundles that were asked for is kept, all of them together; the oldest go\n\
+                 first, and none that Codex is at work on. A bundle is kept no longer than its run. Bundles\n\
+                 that somebody else has asked for are never removed.",
+                |config| &mut config.traces.keep_bundles,
             )
             .on_start(),
         ],

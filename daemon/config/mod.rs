@@ -87,6 +87,7 @@ pub(crate) struct Traces {
     pub(crate) keep_deleted: bool,
     pub(crate) record: bool,
     pub(crate) bundles: bool,
+    pub(crate) keep_bundles: Size,
 }
 
 /// `[power]`
@@ -135,6 +136,7 @@ impl Default for Config {
                 keep_deleted: true,
                 record: true,
                 bundles: false,
+                keep_bundles: Size(4 << 30),
             },
             power: Power { inhibit_sleep: false },
             hooks: Vec::new(),

@@ -49,11 +49,12 @@ async fn source(insight: &Insight, text: &str) -> Result<Source, Status> {
         Format::Spine => detail.view.path.parent().map(Path::to_owned),
         Format::Rollout | Format::Bundle => None,
     };
-    let mut files = SessionFiles { format: detail.view.session.format, paths, root, rollout: None };
+    let mut files =
+        SessionFiles { format: detail.view.session.format, paths, root, rollout: None, recorded: None };
     let (home, thread) = (detail.view.home, id.clone());
     // Walks the directories of rollouts.
     let files = blocking(move || {
-        files.find_rollout(&home, &thread);
+        files.find_beside(&home, &thread);
         Ok(files)
     });
     Ok(Source { id, files: files.await?, children: detail.children })
@@ -142,7 +143,8 @@ pub(super) async fn distill(
     let session = source(&traces.insight, &session).await?;
     blocking(move || {
         let mut redactor = redactor(request.raw);
-        let options = distill::Options::default();
+        let base_image = Some(request.base_image).filter(|image| !image.is_empty());
+        let options = distill::Options { allow_file_urls: request.allow_file_urls, base_image };
         let task = distill::distill(&session.files, &selection, &options, &directory, &mut redactor)
             .map_err(|error| from_distill(&error))?;
         Ok(show_task(&session.id, task))

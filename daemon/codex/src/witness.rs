@@ -25,6 +25,8 @@ pub struct Work {
     pub run: Uuid,
     /// The schedules that led to that run.
     pub lineage: Vec<Uuid>,
+    /// The directory in which it was asked to write rollout trace bundles, if it was.
+    pub bundles: Option<PathBuf>,
     /// When it was started; tells the processes of a thread apart.
     pub started_at: Timestamp,
 }

@@ -33,7 +33,8 @@ pub(crate) struct FactRow {
     pub number: u64,
 }
 
-/// The engine's own tables. Those of other crates have prefixes of their own: `insight` 0x40 to 0x4f.
+/// The engine's own tables. Those of other crates have prefixes of their own: `insight` 0x40 to 0x4f, the
+/// daemon itself 0x50 to 0x5f.
 pub const TABLES: &[TableInfo] = &[
     TableInfo::of::<Facts>(),
     TableInfo::of::<Runs>(),

@@ -9,7 +9,7 @@ use trace::session::Format;
 
 use crate::batch;
 use crate::query::{Query, Result};
-use crate::signal::Signal;
+use crate::signal::{Signal, SignalId};
 use crate::store::message::{Numbered, format_of};
 use crate::store::page::{self, Kind};
 use crate::store::tables::Sessions;
@@ -48,9 +48,10 @@ impl Query<'_> {
     pub(crate) fn signal(&self, text: &str) -> Result<Signal> {
         let mut wanted = Wanted { text, found: Vec::new() };
         if text.starts_with("sig_") && text.len() >= SHORTEST {
-            self.look_among_stored(&mut wanted)?;
-            if wanted.found.is_empty() {
+            if SignalId::is_of_compat(text) {
                 self.look_among_compat(&mut wanted)?;
+            } else {
+                self.look_among_stored(&mut wanted)?;
             }
         }
         wanted.only()
@@ -72,12 +73,14 @@ impl Query<'_> {
         Ok(())
     }
 
-    /// What the rule set `compat` finds is stored nowhere: the files are read for it.
+    /// What the rule set `compat` finds is stored nowhere: the files of the sessions are read that the id can be of. A
+    /// beginning that leaves open which they are is none: all spines would have to be read for it.
     fn look_among_compat(&self, wanted: &mut Wanted<'_>) -> Result<()> {
         for row in self.in_order(Bound::Unbounded) {
             let ((_, id), row) = row?;
             let Ok(session) = id.parse::<SessionId>() else { continue };
-            if format_of(row.format) != Format::Spine {
+            let of_another = !wanted.text.starts_with(&SignalId::beginning_in_compat(&session));
+            if of_another || format_of(row.format) != Format::Spine {
                 continue;
             }
             let (_, cursor) = self.known(&session)?;

@@ -39,7 +39,9 @@ impl RuleSet {
 
 /// A signal's id: the same whenever the same bytes are read with the same rules.
 ///
-/// `sig_` and 20 hexadecimal digits of a SHA-256 over rule set, session, category and [`Anchor`].
+/// `sig_` and 20 hexadecimal digits of a SHA-256 over rule set, session, category and [`Anchor`]. What
+/// [`RuleSet::Compat`] finds is stored nowhere, so that its ids have to tell where to look: `sig_c_` and four digits of
+/// a SHA-256 over the session stand in front.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SignalId(pub String);
 
@@ -61,7 +63,24 @@ pub enum Anchor {
     },
 }
 
+/// What ids of the rule set `compat` begin with, and no others.
+const COMPAT: &str = "sig_c_";
+
 impl SignalId {
+    /// Whether a text can only be the beginning of an id of the rule set `compat`.
+    pub(crate) fn is_of_compat(text: &str) -> bool {
+        text.starts_with(COMPAT)
+    }
+
+    /// What the ids begin with that the rule set `compat` gives for a session: other sessions have it as well, but one
+    /// in 65,536 only.
+    pub(crate) fn beginning_in_compat(session: &SessionId) -> String {
+        let hash = Sha256::digest(session.as_str().as_bytes());
+        let mut id = COMPAT.to_owned();
+        push_hexadecimal(&mut id, &hash[..2]);
+        id
+    }
+
     /// The id of the signal of this category at this anchor.
     pub fn of(rule_set: RuleSet, session: &SessionId, category: &str, anchor: &Anchor) -> Self {
         let mut hash = Sha256::new();
@@ -79,12 +98,19 @@ impl SignalId {
             hash.update(file.to_le_bytes());
             hash.update(line.to_le_bytes());
         }
-        let mut id = String::from("sig_");
-        for byte in &hash.finalize()[..10] {
-            id.push(hexadecimal(byte >> 4));
-            id.push(hexadecimal(byte & 15));
-        }
+        let mut id = match rule_set {
+            RuleSet::V1 => String::from("sig_"),
+            RuleSet::Compat => Self::beginning_in_compat(session),
+        };
+        push_hexadecimal(&mut id, &hash.finalize()[..10]);
         Self(id)
+    }
+}
+
+fn push_hexadecimal(text: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        text.push(hexadecimal(byte >> 4));
+        text.push(hexadecimal(byte & 15));
     }
 }
 
@@ -157,6 +183,20 @@ mod tests {
         let session: SessionId = "test-friction-001".parse().unwrap();
         let id = SignalId::of(RuleSet::V1, &session, "exec_failure", &record(0, 1, 7, "call_1"));
         assert_eq!(id.0, "sig_e0a1a112d8cbb34141e5");
+        let id = SignalId::of(RuleSet::Compat, &session, "exec_failure", &record(0, 1, 7, "call_1"));
+        assert_eq!(id.0, "sig_c_a02b9fee1408c0530b5115cb");
+    }
+
+    #[test]
+    fn an_id_of_compat_tells_its_rule_set_and_nearly_its_session() {
+        let sessions: Vec<SessionId> =
+            (0..100).map(|number| format!("session-{number}").parse().unwrap()).collect();
+        let id = SignalId::of(RuleSet::Compat, &sessions[0], "exec_failure", &Anchor::Session);
+        assert!(SignalId::is_of_compat(&id.0));
+        let fits = |session: &&SessionId| id.0.starts_with(&SignalId::beginning_in_compat(session));
+        assert_eq!(sessions.iter().filter(fits).collect::<Vec<_>>(), [&sessions[0]]);
+        let other = SignalId::of(RuleSet::V1, &sessions[0], "exec_failure", &Anchor::Session);
+        assert!(!SignalId::is_of_compat(&other.0));
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub struct FileEntry {
 pub struct Contents {
     /// The thread.
     pub thread: SessionId,
-    /// Its spine, or its rollout where it has no spine.
+    /// Its spine, or its rollout where it has no spine but one that Spindle recorded beside it, which goes along.
     pub session: SessionFiles,
     /// The sub-agents' spines.
     pub lineage: Vec<(SessionId, SessionFiles)>,
@@ -117,8 +117,9 @@ pub fn write(
     let mut bundle = Bundle { output, redactor, files: BTreeMap::new() };
     let session = &contents.session;
     let is_spine = session.format == Format::Spine;
-    if is_spine {
-        bundle.spine(session, "spine/", "artifacts/")?;
+    let spine = if is_spine { Some(session) } else { session.recorded.as_deref() };
+    if let Some(spine) = spine {
+        bundle.spine(spine, "spine/", "artifacts/")?;
     }
     let rollout =
         if is_spine { session.rollout.clone() } else { session.paths.first().map(|(_, path)| path.clone()) };
@@ -137,7 +138,7 @@ pub fn write(
         bundle_version: BUNDLE_VERSION.to_owned(),
         thread_id: contents.thread.to_string(),
         created_at: contents.created_at.to_string(),
-        spine_schema_version: if is_spine { spine::SCHEMA_VERSION.to_owned() } else { String::new() },
+        spine_schema_version: spine.map(|_| spine::SCHEMA_VERSION.to_owned()).unwrap_or_default(),
         rollout_path: redactor.text(&rollout_path).into_owned(),
         files,
         lineage: contents.lineage.iter().map(|(thread, _)| thread.to_string()).collect(),

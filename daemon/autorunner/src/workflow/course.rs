@@ -1,8 +1,9 @@
 //! The course of a loop: from its beginning, or from its last checkpoint, to its end.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use engine::{Failure, FailureKind, RunContext};
+use engine::{Failure, FailureKind, ProcessSpec, RunContext};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -112,7 +113,7 @@ async fn iterate(
         last_run_id: at.last_run_id,
         runner_pid,
         snapshot: plan.snapshot,
-        witness: witness(ctx, autorun, layout),
+        witness: witness(ctx, autorun, layout, asked_for_bundles(&plan.process)),
         usage: codex::UsageContext { version: plan.codex.version, ..codex::UsageContext::default() },
     };
     at.codex = Some(plan.codex);
@@ -151,12 +152,24 @@ async fn iterate(
 }
 
 /// Who is told of the threads of the run's Codex, if its home can be known.
-fn witness(ctx: &RunContext, autorun: &Autorun, layout: &Layout) -> Option<Watching> {
+fn witness(
+    ctx: &RunContext,
+    autorun: &Autorun,
+    layout: &Layout,
+    bundles: Option<PathBuf>,
+) -> Option<Watching> {
     let witness = autorun.witness.clone()?;
     let cwd = layout.root().to_owned();
     let home = codex::home_of(|name| ctx.variable(name), &cwd)?;
     let lineage = ctx.record()?.lineage;
-    Some(Watching { witness, home, cwd, run: ctx.id(), lineage })
+    Some(Watching { witness, home, cwd, run: ctx.id(), lineage, bundles })
+}
+
+/// Where a process is asked to write rollout trace bundles. What the run's own environment says is not among these
+/// variables: they are those that this workflow adds.
+fn asked_for_bundles(process: &ProcessSpec) -> Option<PathBuf> {
+    let asked = process.env.iter().find(|variable| variable.name == codex::BUNDLES_VARIABLE)?;
+    Some(asked.value.clone().into())
 }
 
 /// Fails the run, unless somebody has resumed it since the failure.

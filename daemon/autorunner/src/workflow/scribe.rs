@@ -70,12 +70,14 @@ pub(super) struct Watching {
     pub(super) run: RunId,
     /// The schedules that led to it.
     pub(super) lineage: Vec<Uuid>,
+    /// See [`Work`].
+    pub(super) bundles: Option<PathBuf>,
 }
 
 impl Watching {
     fn begun(self, thread: ThreadId, started_at: Timestamp) -> Box<dyn Testimony> {
-        let Self { witness, home, cwd, run, lineage } = self;
-        witness.begun(Work { thread, home, cwd, run: run.0, lineage, started_at })
+        let Self { witness, home, cwd, run, lineage, bundles } = self;
+        witness.begun(Work { thread, home, cwd, run: run.0, lineage, bundles, started_at })
     }
 }
 

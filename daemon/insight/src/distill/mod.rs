@@ -5,7 +5,7 @@
 //! task.toml                 limits, and under [metadata] where all of it comes from
 //! environment/Dockerfile    the repository as it was: a clone, or files whose bodies were recorded
 //! tests/test.sh             a recorded command, chosen and checked for meaning; always writes one reward
-//! solution/solve.sh         the recorded patches, where there are any
+//! solution/solve.sh         the recorded patches, or the working tree at the end, where there are any
 //! ```
 //!
 //! A verifier is a command of the session that passed, that tests, builds or checks something in the repository,
@@ -41,7 +41,7 @@ use window::Window;
 /// How a task is made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Whether a repository may be cloned from a `file://` URL: only on the machine that has it.
+    /// Whether a repository may be cloned from a `file://` URL: only where the image has it there.
     pub allow_file_urls: bool,
     /// The image that the container begins with, in place of the one that fits the verifier.
     pub base_image: Option<String>,
@@ -190,7 +190,10 @@ pub fn distill(
     redactor: &mut Redactor,
 ) -> Result<Distilled, DistillError> {
     let output = Output::begin(directory)?;
-    let transcript = transcript::read(files)?;
+    let mut transcript = transcript::read(files)?;
+    if let Some(recorded) = &files.recorded {
+        transcript.take_git_of(transcript::read(recorded)?);
+    }
     if let Selection::Signal(signal) = selection
         && signal.session_id != transcript.id
     {
@@ -221,6 +224,8 @@ struct Draft<'a> {
     verifier: Result<Verifier, String>,
     found: Found,
     solution: Vec<Patch>,
+    /// The commit that the solution is against, where it is not against the start.
+    solves_from: Option<String>,
     notes: Vec<String>,
     name: String,
 }
@@ -247,13 +252,24 @@ impl<'a> Draft<'a> {
         if words.trim().is_empty() {
             return Err(DistillError::NoWords);
         }
-        let found = start::find(transcript, window, &root, files.root.as_deref(), options.allow_file_urls);
+        let artifacts = files.root.as_deref().or_else(|| files.recorded.as_ref()?.root.as_deref());
+        let found = start::find(transcript, window, &root, artifacts, options.allow_file_urls);
         let until = verifier.as_ref().map_or(window.last, |verifier| verifier.entry);
         let (mut solution, wrong) = start::recorded(transcript, window, &root, until);
         let mut notes = Vec::new();
-        if let Some(reason) = wrong {
-            notes.push(format!("no solution: {reason}"));
+        let mut solves_from = None;
+        if wrong.is_some() {
             solution.clear();
+        }
+        if solution.is_empty() {
+            if let Some(end) = start::end(transcript, window, &found, artifacts) {
+                notes
+                    .push("the solution is the working tree as it was found when Codex had ended".to_owned());
+                solves_from.clone_from(&found.base);
+                solution.push(end);
+            } else if let Some(reason) = wrong {
+                notes.push(format!("no solution: {reason}"));
+            }
         }
         Ok(Self {
             transcript,
@@ -262,6 +278,7 @@ impl<'a> Draft<'a> {
             verifier,
             found,
             solution,
+            solves_from,
             notes,
             name: task_name(selection, transcript, window),
         })
@@ -284,7 +301,14 @@ impl<'a> Draft<'a> {
         }
         let mut broken = self.found.wrong.take();
         match &mut self.found.start {
-            Start::Clone { diff, before, .. } => {
+            Start::Clone { url, diff, before, .. } => {
+                redactor.enter("environment/Dockerfile");
+                if let Cow::Owned(new) = redactor.text(url)
+                    && new != *url
+                {
+                    *url = new;
+                    broken = Some("the remote's URL holds what was replaced".to_owned());
+                }
                 redactor.enter("environment/git_diff.patch");
                 if let Some(diff) = diff
                     && !redact_patch(redactor, diff)
@@ -378,7 +402,10 @@ impl<'a> Draft<'a> {
             render::test_script(verifier, self.verifier_seconds()).as_bytes(),
         )?;
         if !self.solution.is_empty() {
-            output.write_program("solution/solve.sh", render::solve_script(&self.solution).as_bytes())?;
+            output.write_program(
+                "solution/solve.sh",
+                render::solve_script(&self.solution, self.solves_from.as_deref()).as_bytes(),
+            )?;
             for (number, patch) in self.solution.iter().enumerate() {
                 output.write(&format!("solution/{}", render::change_name(number)), patch.text.as_bytes())?;
             }

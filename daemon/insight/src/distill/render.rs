@@ -128,8 +128,8 @@ pub(super) fn test_script(verifier: Result<&Verifier, &str>, timeout: u64) -> St
     out
 }
 
-/// `solution/solve.sh`.
-pub(super) fn solve_script(patches: &[Patch]) -> String {
+/// `solution/solve.sh`. With a commit, the patches are against that one and not against the start.
+pub(super) fn solve_script(patches: &[Patch], from: Option<&str>) -> String {
     let mut out = format!(
         "#!/bin/bash\n\
          # What the session did: its patches, in their order.\n\
@@ -137,6 +137,9 @@ pub(super) fn solve_script(patches: &[Patch]) -> String {
          here=$(cd -- \"$(dirname -- \"$0\")\" && pwd)\n\
          cd -- {REPO}\n",
     );
+    if let Some(commit) = from {
+        let _ = writeln!(out, "git reset --quiet --hard {}\ngit clean --quiet --force -d", word(commit));
+    }
     for (number, patch) in patches.iter().enumerate() {
         let how = if patch.numbered { "" } else { " --unidiff-zero" };
         let _ = writeln!(out, "git apply --whitespace=nowarn{how} \"$here/{}\"", change_name(number));

@@ -121,6 +121,36 @@ pub(super) fn find(
     }
 }
 
+/// The working tree as it was found when Codex had ended, where nothing more was done after the window: what changed by
+/// other means than patches is in it as well. It is against the commit that the task begins with; none where that is
+/// another, where nothing has changed, or where the patch is no longer there.
+pub(super) fn end(
+    transcript: &Transcript,
+    window: Window,
+    found: &Found,
+    artifacts: Option<&Path>,
+) -> Option<Patch> {
+    let Start::Clone { commit, .. } = &found.start else { return None };
+    let is_work = |what: &What| matches!(what, What::TurnBegan | What::User(_) | What::CallOpened(_));
+    // What was found after the last work may count as a part of its turn.
+    let last = window.entries(transcript).filter(|(_, entry)| is_work(&entry.what)).last()?.0;
+    for entry in transcript.entries.iter().skip(last + 1) {
+        match &entry.what {
+            What::DiffFile { base, path, sha256 } => {
+                let fits = base.as_ref() == Some(commit) && base == &found.base;
+                let changed = sha256 != EMPTY && found.diff_sha256.as_ref() != Some(sha256);
+                let text =
+                    artifacts.filter(|_| fits && changed).and_then(|root| artifact(root, path, sha256));
+                return text.map(|text| Patch { text, numbered: true, call_id: String::new() });
+            }
+            What::EpochBegan => return None,
+            what if is_work(what) => return None,
+            _ => {}
+        }
+    }
+    None
+}
+
 /// The patches that were carried out in a window, up to an entry, in order; and what is wrong with them.
 pub(super) fn recorded(
     transcript: &Transcript,

@@ -322,3 +322,197 @@ fn rollouts_of_both_versions_become_tasks_with_their_solutions() {
         assert!(repo.join("NOTES.md").exists());
     }
 }
+
+/// What git says when Codex began to work on the rollout of the fixtures, and when it had ended, is recorded beside a
+/// copy of that rollout.
+fn recorded_beside(home: &Path) -> SessionFiles {
+    use trace::recording::{GitState, Moment, Recorder};
+
+    let thread = "01900001-0000-7000-8000-000000000001";
+    let rollout = home.join(format!("sessions/2026/11/21/rollout-2026-11-21T14-18-54-{thread}.jsonl"));
+    fs::create_dir_all(rollout.parent().unwrap()).unwrap();
+    fs::copy(fixtures().join("rollout-0.169.0-repair.jsonl"), &rollout).unwrap();
+    let mut recorder = Recorder::open(&home.join("trace_spine"), thread.parse().unwrap()).unwrap();
+    recorder.feed(&fs::read(&rollout).unwrap()).unwrap();
+    // An earlier commit of the same repository, which its remote knows.
+    let state = |patch: &str| GitState {
+        root: "/home/dev/greet".to_owned(),
+        commit: Some("40a1003684c33e5f00cfb12d79c1596084949c8d".to_owned()),
+        base: Some("1234567890".to_owned()),
+        patch: Some(patch.into()),
+        ..GitState::default()
+    };
+    let begun = "2026-11-21T14:18:54.100Z".parse::<jiff::Timestamp>().unwrap().as_millisecond().to_string();
+    // Asking git takes a moment: the record of the beginning stands last.
+    recorder.git(&state(AT_BEGIN), &begun, Moment::Begin).unwrap();
+    recorder.git(&state("the end"), &begun, Moment::End).unwrap();
+    recorder.close().unwrap();
+    let mut files = SessionFiles::rollout(&rollout);
+    files.find_beside(home, &thread.parse().unwrap());
+    files
+}
+
+const AT_BEGIN: &str =
+    "diff --git a/x b/x\nnew file mode 100644\n--- /dev/null\n+++ b/x\n@@ -0,0 +1 @@\n+x\n";
+
+#[test]
+fn a_task_of_a_rollout_begins_with_the_working_tree_that_was_recorded_beside_it() {
+    let home = tempfile::tempdir().unwrap();
+    let rollout = recorded_beside(home.path());
+    let spine = SessionFiles::at(&home.path().join("trace_spine").join(rollout_thread(&rollout))).unwrap();
+    for (number, files) in [rollout, spine].into_iter().enumerate() {
+        let path = home.path().join(format!("task-{number}"));
+        let selection = Selection::Turns { first: 0, last: 0 };
+        let made = distill(&files, &selection, &Options::default(), &path, &mut Redactor::new()).unwrap();
+        let metadata = &made.metadata;
+        assert_eq!(metadata.verifier_type, "exec_command", "{metadata:?}");
+        assert_eq!(metadata.source_commit_hash.as_deref(), Some("1234567890"));
+        assert_eq!(metadata.diff_hash, Some(sha256_hex(AT_BEGIN.as_bytes())));
+        assert_eq!(fs::read_to_string(path.join("environment/git_diff.patch")).unwrap(), AT_BEGIN);
+        assert!(metadata.has_solution);
+    }
+}
+
+#[test]
+fn a_bundle_of_a_rollout_takes_what_was_recorded_beside_it_and_is_still_read_as_the_rollout() {
+    let home = tempfile::tempdir().unwrap();
+    let session = recorded_beside(home.path());
+    let contents = trace::bundle::Contents {
+        thread: rollout_thread(&session).parse().unwrap(),
+        session,
+        lineage: Vec::new(),
+        created_at: "2026-03-02T10:00:00Z".parse().unwrap(),
+    };
+    let bundle = home.path().join("bundle");
+    let manifest = trace::bundle::write(&contents, &bundle, &mut Redactor::new()).unwrap();
+    assert!(manifest.files.contains_key("artifacts/git_diff.patch"), "{manifest:?}");
+    assert!(manifest.files.contains_key("spine/segment-000.jsonl") && !manifest.rollout_path.is_empty());
+    assert_eq!(trace::verify::verify(&bundle), []);
+    let files = SessionFiles::at(&bundle).unwrap();
+    assert_eq!(files.format, trace::session::Format::Rollout);
+    let path = home.path().join("task");
+    let selection = Selection::Turns { first: 0, last: 0 };
+    let made = distill(&files, &selection, &Options::default(), &path, &mut Redactor::new()).unwrap();
+    assert_eq!(made.metadata.diff_hash, Some(sha256_hex(AT_BEGIN.as_bytes())));
+}
+
+#[test]
+fn a_spine_that_codex_wrote_is_none_that_was_recorded() {
+    let home = tempfile::tempdir().unwrap();
+    let mut rollout = recorded_beside(home.path());
+    assert!(rollout.recorded.is_some());
+    let thread = rollout_thread(&rollout);
+    let segment = home.path().join("trace_spine").join(&thread).join("segment-000.jsonl");
+    let text = fs::read_to_string(&segment).unwrap();
+    fs::write(&segment, text.replace("spindle_recorder", "codex_exec")).unwrap();
+    rollout.recorded = None;
+    rollout.find_beside(home.path(), &thread.parse().unwrap());
+    assert_eq!(rollout.recorded, None);
+}
+
+fn rollout_thread(files: &SessionFiles) -> String {
+    transcript::read(files).unwrap().id.to_string()
+}
+
+#[test]
+fn a_remote_below_a_home_directory_is_replaced_and_the_task_says_so() {
+    let mut records = records();
+    let git = records.iter_mut().find(|record| kind(record) == "git_info").unwrap();
+    git["payload"]["git"]["repository_url"] = json!("file:///home/alice/greet.git");
+    let selection = Selection::Turns { first: 0, last: 0 };
+    let options = Options { allow_file_urls: true, ..Options::default() };
+    let task = Task::of(&records, &selection, &options).unwrap();
+    let dockerfile = task.read("environment/Dockerfile");
+    assert!(dockerfile.contains("git") && !dockerfile.contains("alice"), "{dockerfile}");
+    assert_eq!(task.made.metadata.verifier_type, MISSING, "{:?}", task.made.metadata);
+}
+
+/// A repository with one commit; gives its URL, the commit, and a git in it.
+fn repository(directory: &Path) -> (String, String, impl Fn(&[&str]) -> String + use<>) {
+    fs::create_dir(directory).unwrap();
+    let at = directory.to_owned();
+    let git = move |arguments: &[&str]| {
+        let identity = ["-c", "user.name=Test", "-c", "user.email=test@example.invalid"];
+        let output = Command::new("git").args(identity).args(arguments).current_dir(&at).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    git(&["init", "--quiet", "--initial-branch=main"]);
+    fs::write(directory.join("value"), "one\n").unwrap();
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "--message=one"]);
+    let commit = git(&["rev-parse", "HEAD"]).trim().to_owned();
+    (format!("file://{}", directory.display()), commit, git)
+}
+
+#[test]
+fn what_was_done_without_a_patch_is_solved_by_the_working_tree_that_was_found_at_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let (url, commit, git) = repository(&dir.path().join("origin"));
+    let origin = dir.path().join("origin");
+    let spine_at = dir.path().join("spine");
+    fs::create_dir_all(spine_at.join("artifacts")).unwrap();
+    let diff = |name: &str, value: &str, new: &str| {
+        fs::write(origin.join("value"), value).unwrap();
+        fs::write(origin.join(new), "new\n").unwrap();
+        git(&["add", "--intent-to-add", "."]);
+        let patch = git(&["diff", "--binary", "--full-index", &commit]);
+        git(&["reset", "--quiet", "--hard"]);
+        git(&["clean", "--quiet", "-d", "--force"]);
+        fs::write(spine_at.join("artifacts").join(name), &patch).unwrap();
+        json!({ "kind": "git_diff", "base_sha": commit, "artifact_path": format!("artifacts/{name}"),
+            "sha256": sha256_hex(patch.as_bytes()) })
+    };
+    let begin = diff("git_diff.patch", "dirty\n", "before");
+    let end = diff("git_diff-2.patch", "done\n", "after");
+    let said = json!({ "type": "user_turn", "items": [{ "type": "text", "text": "Make the value what it should be." }] });
+    let call = |kind: &str, id: &str, code: i32| {
+        json!({ "id": "1", "msg": { "type": kind, "call_id": id, "turn_id": "1", "cwd": origin, "source": "agent",
+            "command": ["bash", "-lc", if id == "edit" { "printf done > value" } else { "make test" }], "parsed_cmd": [],
+            "exit_code": code, "aggregated_output": "", "duration": { "secs": 0, "nanos": 1 } } })
+    };
+    let mut payloads = vec![
+        ("session_meta", json!({ "id": THREAD, "cwd": origin, "source": "exec" })),
+        (
+            "artifact_ref",
+            json!({ "kind": "git_info", "repo_root": origin,
+            "git": { "commit_hash": commit, "repository_url": url } }),
+        ),
+        ("artifact_ref", begin),
+        ("submission", json!({ "id": "1", "op": said })),
+        ("event", json!({ "id": "1", "msg": { "type": "task_started" } })),
+    ];
+    for (id, code) in [("first", 1), ("edit", 0), ("last", 0)] {
+        payloads.push(("event", call("exec_command_begin", id, code)));
+        payloads.push(("event", call("exec_command_end", id, code)));
+    }
+    payloads.push(("event", json!({ "id": "1", "msg": { "type": "task_complete" } })));
+    payloads.push(("artifact_ref", end));
+    let records: Vec<Value> = (1..)
+        .zip(payloads)
+        .map(|(seq, (kind, payload))| json!({ "schema_version": "codex_trace_spine_v1", "thread_id": THREAD,
+            "seq": seq, "timestamp": format!("2026-03-02T08:00:{seq:02}Z"), "type": kind, "payload": payload }))
+        .collect();
+
+    let files = spine(&spine_at, &records);
+    let options = Options { allow_file_urls: true, ..Options::default() };
+    let path = dir.path().join("task");
+    let selection = Selection::Turns { first: 0, last: 0 };
+    let made = distill(&files, &selection, &options, &path, &mut Redactor::inactive()).unwrap();
+    assert_eq!((made.metadata.verifier_type.as_str(), made.metadata.has_solution), ("exec_command", true));
+    // The start, as its image would make it, and then the solution.
+    let repo = dir.path().join("repo");
+    git(&["clone", "--quiet", &url, repo.to_str().unwrap()]);
+    let here = |arguments: &[&str]| {
+        assert!(Command::new("git").args(arguments).current_dir(&repo).status().unwrap().success());
+    };
+    here(&["apply", path.join("environment/git_diff.patch").to_str().unwrap()]);
+    assert!(repo.join("before").exists());
+    let solve = fs::read_to_string(path.join("solution/solve.sh")).unwrap();
+    fs::write(path.join("solution/here.sh"), solve.replace("/workspace/repo", repo.to_str().unwrap()))
+        .unwrap();
+    let output = Command::new("bash").arg(path.join("solution/here.sh")).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(fs::read_to_string(repo.join("value")).unwrap(), "done\n");
+    assert!(repo.join("after").exists() && !repo.join("before").exists());
+}

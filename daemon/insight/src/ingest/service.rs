@@ -76,6 +76,7 @@ impl Service {
     /// Reads how far everything has come.
     pub(crate) fn open(engine: Engine, settings: Settings, owners: Owners) -> Result<Arc<Self>, StoreError> {
         let reader = engine.reader().clone();
+        owners.load(&reader)?;
         let catalog = Arc::new(Catalog::new(settings.homes.clone()));
         let board = Board::default();
         let terms = terms(&engine, &settings);
@@ -277,8 +278,14 @@ impl Service {
         };
         let deadline = leaves_at.filter(|_| !forgotten);
         let outcome = Outcome { live: None, read: Some(0), settled: true, gone: true, deadline, forgotten };
-        let part =
-            batch.map(|batch| Part { batch, changes: Vec::new(), events: Vec::new(), bytes: 0, records: 0 });
+        let part = batch.map(|batch| Part {
+            batch,
+            changes: Vec::new(),
+            events: Vec::new(),
+            kin: None,
+            bytes: 0,
+            records: 0,
+        });
         self.send(id, part, outcome, true);
         Ok(())
     }
@@ -400,6 +407,7 @@ struct Halt(Arc<Service>);
 impl Drop for Halt {
     fn drop(&mut self) {
         self.0.queue.close();
+        self.0.owners.close();
         self.0.ended.cancel();
         drop(self.0.tail.lock().unwrap_or_else(PoisonError::into_inner).take());
     }

@@ -32,6 +32,8 @@ table! { /// What became known of signals, in order: packed changes by the numbe
 Log = 0x45 "signal-log": u64 => PageRow }
 table! { /// How far signals of a live session have been told, where that is beyond its cursor.
 Told = 0x46 "trace-told": String => ToldRow }
+table! { /// The runs that sessions belong to.
+Owners = 0x47 "trace-owners": String => OwnerRow }
 table! { /// Registered directories, where other tools keep runs, by path.
 WatchedDirectories = 0x4d "watched-directories": Vec<u8> => WatchedRow }
 table! { /// Runs of other tools, by directory: what was last told of them.
@@ -46,6 +48,7 @@ pub const TABLES: &[TableInfo] = &[
     TableInfo::of::<ByTime>(),
     TableInfo::of::<Log>(),
     TableInfo::of::<Told>(),
+    TableInfo::of::<Owners>(),
     TableInfo::of::<WatchedDirectories>(),
     TableInfo::of::<ExternalRuns>(),
 ];
@@ -174,6 +177,20 @@ pub(crate) struct ToldRow {
     /// The ordinal of the next signal.
     #[prost(uint32, tag = "3")]
     pub next_signal: u32,
+}
+
+/// The run that a session belongs to.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct OwnerRow {
+    /// Its place in the order in which sessions were told of: the first go first.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    /// The run's id, 16 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub run: Vec<u8>,
+    /// The ids of the schedules that led to it, 16 bytes each.
+    #[prost(bytes = "vec", tag = "3")]
+    pub lineage: Vec<u8>,
 }
 
 /// A registered directory.

@@ -9,7 +9,7 @@ use engine::clock::SystemClock;
 use engine::process::{ShimCommand, Supervisor};
 use engine::store::{Options, TableInfo, join_tables};
 use engine::{Engine, Registry, Setup};
-use insight::owner::Owners;
+use insight::owner::{Owner, Owners};
 use insight::{Ingested, Insight, PageRequest, SessionFilter, Settings, Signal, SignalFilter};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -26,6 +26,7 @@ pub(crate) struct Lab {
     root: TempDir,
     pub(crate) settings: Settings,
     pub(crate) workflows: fn() -> Registry,
+    owners: Owners,
     daemon: Option<Daemon>,
 }
 
@@ -45,7 +46,7 @@ impl Lab {
         std::fs::create_dir_all(home.join("trace_spine")).unwrap();
         std::fs::create_dir_all(home.join("sessions")).unwrap();
         let settings = Settings { homes: vec![home], threads: 2, ..Settings::default() };
-        Self { root, settings, workflows: Registry::default, daemon: None }
+        Self { root, settings, workflows: Registry::default, owners: Owners::default(), daemon: None }
     }
 
     pub(crate) fn home(&self) -> PathBuf {
@@ -69,8 +70,9 @@ impl Lab {
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             };
+            self.owners = Owners::default();
             let insight =
-                Insight::open(engine.clone(), self.settings.clone(), Owners::default()).await.unwrap();
+                Insight::open(engine.clone(), self.settings.clone(), self.owners.clone()).await.unwrap();
             (engine, insight)
         });
         let stop = CancellationToken::new();
@@ -108,6 +110,12 @@ impl Lab {
 
     pub(crate) fn engine(&self) -> Engine {
         self.daemon.as_ref().unwrap().engine.clone()
+    }
+
+    /// A run works on a session; returns when that is kept.
+    pub(crate) fn tell_owner(&self, session: &SessionId, owner: &Owner) {
+        let told = self.owners.tell(session.clone(), owner.clone());
+        self.block_on(async { tokio::time::timeout(PATIENCE, told).await.expect("it is never kept") });
     }
 
     pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {

@@ -5,9 +5,11 @@
 mod chunks;
 mod exported;
 mod following;
+mod found;
 mod hard;
 mod kills;
 mod lab;
+mod owners;
 mod replaced;
 mod restart;
 mod spine;

@@ -20,18 +20,22 @@ pub(crate) struct Spine {
 impl Spine {
     /// Begins a session that is as old as you like: its first record was written so many seconds ago.
     pub(crate) fn begin(home: &Path, id: &str, seconds_ago: i64) -> Self {
+        Self::begin_from(home, id, seconds_ago, &json!({ "source": "exec" }))
+    }
+
+    /// Begins a session whose metadata say more.
+    pub(crate) fn begin_from(home: &Path, id: &str, seconds_ago: i64, more: &Value) -> Self {
         let directory = home.join("trace_spine").join(id);
         fs::create_dir_all(&directory).unwrap();
         let second = jiff::Timestamp::now().as_second() - seconds_ago;
         let file = open(&directory, 0);
         let mut spine = Self { id: id.parse().unwrap(), directory, segment: 0, seq: 0, second, file };
-        spine.write(
-            "session_meta",
-            &json!({
-                "id": id, "timestamp": jiff::Timestamp::from_second(second).unwrap(), "cwd": "/repo", "originator": "codex_exec",
-                "cli_version": "0.99.0", "source": "exec", "model_provider": "openai"
-            }),
-        );
+        let mut meta = json!({
+            "id": id, "timestamp": jiff::Timestamp::from_second(second).unwrap(), "cwd": "/repo", "originator": "codex_exec",
+            "cli_version": "0.99.0", "model_provider": "openai"
+        });
+        meta.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spine.write("session_meta", &meta);
         spine
     }
 

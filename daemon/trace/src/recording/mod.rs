@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 pub use bell::{Bell, Listening};
 pub use live::{CaughtUp, Live};
 pub use recorder::{GitState, Moment, Recorded, Recorder, record_rollout};
+pub(crate) use recorder::{MARK, began_at};
 
 /// The `originator` of a spine that was recorded here.
 pub const ORIGINATOR: &str = "spindle_recorder";

@@ -20,7 +20,7 @@ pub(super) const CHUNK: usize = 256 << 10;
 /// Where the first patch lies, below the thread's directory, as with Codex; later ones lie beside it.
 const DIFF: &str = "artifacts/git_diff.patch";
 /// The member that tells which of the records that come from no line of the rollout one is.
-const MARK: &str = "recorded_on";
+pub(crate) const MARK: &str = "recorded_on";
 
 /// Records one session while its rollout grows, or afterwards.
 ///
@@ -62,6 +62,14 @@ impl Moment {
             Self::End => "end",
         }
     }
+}
+
+/// When the process began whose beginning a mark names: its start is what tells it apart from others.
+pub(crate) fn began_at(mark: &str) -> Option<Timestamp> {
+    let mut words = mark.split(' ').skip(1);
+    let begins = words.next() == Some(Moment::Begin.word());
+    let milliseconds = words.next()?.parse().ok()?;
+    Timestamp::from_millisecond(milliseconds).ok().filter(|_| begins)
 }
 
 /// What git says of a working tree.
@@ -139,7 +147,8 @@ impl Recorder {
     /// the thread, or ended. Does nothing before the spine has begun, because its first record says whose it is. What
     /// an earlier recorder has recorded of this moment is not recorded again.
     ///
-    /// `process` tells the processes of a thread apart, such as the time at which each began.
+    /// `process` tells the processes of a thread apart: when each began, in milliseconds since 1970. Who reads the
+    /// record knows by it that what was found at the beginning holds from there on, wherever the record stands.
     pub fn git(&mut self, state: &GitState, process: &str, moment: Moment) -> Result<(), RecordingError> {
         if !self.has_begun() {
             return Ok(());

@@ -27,11 +27,13 @@ use std::io;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+pub use bundle::bundle_of_process;
 pub use catalog::{Catalog, Store};
 pub(crate) use name::{
     BUNDLE_EVENTS, bundle as thread_of_bundle, part_of_date, rollout as thread_of_rollout,
 };
 pub(crate) use near::{days_of, rollout_anywhere, rollout_near};
+pub(crate) use origin::{Origin, of_first_line as origin_of};
 pub use stat::FileIdentity;
 pub(crate) use stat::{Fence, FileStat, Refused, open as open_file};
 pub use walk::Scan;

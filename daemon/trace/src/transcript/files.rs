@@ -5,7 +5,7 @@ use std::{fs, io};
 
 use crate::SessionId;
 use crate::session::Format;
-use crate::source::{BUNDLE_EVENTS, SessionSource, rollout_anywhere};
+use crate::source::{BUNDLE_EVENTS, Origin, SessionSource, Store, origin_of, rollout_anywhere};
 use crate::spine;
 
 /// The files of one session, in order.
@@ -19,6 +19,8 @@ pub struct SessionFiles {
     pub root: Option<PathBuf>,
     /// The rollout beside a spine, where it is known.
     pub rollout: Option<PathBuf>,
+    /// The spine that Spindle has recorded beside a rollout, where it is known: it says more about git.
+    pub recorded: Option<Box<SessionFiles>>,
 }
 
 /// The files of a session cannot be found or read.
@@ -64,7 +66,13 @@ impl SessionFiles {
                     .map(|rollout| Self::rollout(&rollout))
                     .ok_or_else(|| FilesError::NotASession(path.to_owned()));
             }
-            return Ok(Self { format: Format::Spine, paths, root: Some(path.to_owned()), rollout });
+            let spine = Self::spine(paths, path);
+            return Ok(match rollout {
+                Some(rollout) if spine.is_recorded() => {
+                    Self { recorded: Some(Box::new(spine)), ..Self::rollout(&rollout) }
+                }
+                rollout => Self { rollout, ..spine },
+            });
         }
         if path.is_file() && path.extension().is_some_and(|ext| ext == "jsonl") {
             return Ok(Self::rollout(path));
@@ -74,21 +82,39 @@ impl SessionFiles {
 
     /// A rollout.
     pub fn rollout(path: &Path) -> Self {
-        Self { format: Format::Rollout, paths: vec![(0, path.to_owned())], root: None, rollout: None }
+        let paths = vec![(0, path.to_owned())];
+        Self { format: Format::Rollout, paths, root: None, rollout: None, recorded: None }
+    }
+
+    /// A spine whose artifacts lie below a directory.
+    fn spine(paths: Vec<(u32, PathBuf)>, root: &Path) -> Self {
+        Self { format: Format::Spine, paths, root: Some(root.to_owned()), rollout: None, recorded: None }
     }
 
     /// The files of a session that was found.
     pub fn of(source: &SessionSource) -> Self {
         let paths = source.files.iter().map(|file| (file.index, file.path.clone())).collect();
         let root = (source.format == Format::Spine).then(|| source.directory.clone());
-        Self { format: source.format, paths, root, rollout: None }
+        Self { format: source.format, paths, root, rollout: None, recorded: None }
     }
 
-    /// Looks for the rollout of a spine's session below a Codex home, archived ones included.
-    pub fn find_rollout(&mut self, home: &Path, thread: &SessionId) {
-        if self.format == Format::Spine && self.rollout.is_none() {
-            self.rollout = rollout_anywhere(home, thread);
+    /// Looks below a Codex home for what there is of the session besides: the rollout of a spine, archived ones
+    /// included; the spine that Spindle has recorded of a rollout.
+    pub fn find_beside(&mut self, home: &Path, thread: &SessionId) {
+        match self.format {
+            Format::Spine if self.rollout.is_none() => self.rollout = rollout_anywhere(home, thread),
+            Format::Rollout if self.recorded.is_none() => {
+                let directory = Store::Spines.below(home).join(thread.as_str());
+                let spine = segments(&directory).ok().map(|paths| Self::spine(paths, &directory));
+                self.recorded = spine.filter(Self::is_recorded).map(Box::new);
+            }
+            Format::Spine | Format::Rollout | Format::Bundle => {}
         }
+    }
+
+    /// Whether Spindle has written this spine.
+    fn is_recorded(&self) -> bool {
+        self.paths.first().and_then(|(_, path)| origin_of(path)) == Some(Origin::Spindle)
     }
 
     /// The first file, to name the session by in errors.

@@ -229,6 +229,63 @@ pub struct Call {
 }
 
 impl Transcript {
+    /// Takes over what a spine that Spindle has recorded of the same session says about git: a rollout says less, and
+    /// nothing of the working tree. Numbers and places of the two have nothing to do with each other, so that what is
+    /// taken over has none, and stands by its time.
+    pub fn take_git_of(&mut self, recorded: Self) {
+        let Head { repo_root, git_url, git_commit, git_branch, .. } = recorded.head;
+        let head = &mut self.head;
+        for (known, new) in [
+            (&mut head.repo_root, repo_root),
+            (&mut head.git_url, git_url),
+            (&mut head.git_commit, git_commit),
+            (&mut head.git_branch, git_branch),
+        ] {
+            if known.is_none() {
+                *known = new;
+            }
+        }
+        for entry in recorded.entries {
+            let Some(time) = entry.time else { continue };
+            match &entry.what {
+                // What has no record was found at a beginning.
+                What::Git { .. } | What::DiffFile { .. } if entry.place.line == 0 => {
+                    self.insert_beginning(time, entry.what);
+                }
+                // Without a root it is what the rollout itself says.
+                What::Git { root: Some(_), .. } | What::DiffFile { .. } => {
+                    self.insert(self.after(time), time, entry.what);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The index of the first entry that is later.
+    fn after(&self, time: Timestamp) -> usize {
+        let later = |entry: &Entry| entry.time.is_some_and(|at| at > time);
+        self.entries.iter().position(later).unwrap_or(self.entries.len())
+    }
+
+    /// Puts what was found when a process began before all that came after it, save what Codex says of the same.
+    fn insert_beginning(&mut self, time: Timestamp, what: What) {
+        let index = self.after(time);
+        let begins = |entry: &&Entry| {
+            matches!(entry.what, What::EpochBegan | What::Git { .. } | What::DiffFile { .. })
+        };
+        let index = index + self.entries.iter().skip(index).take_while(begins).count();
+        self.insert(index, time, what);
+    }
+
+    /// Puts something that has no record here and belongs to no turn.
+    fn insert(&mut self, index: usize, time: Timestamp, what: What) {
+        let neighbour = self.entries.get(index).or(self.entries.last());
+        let (epoch, context) = neighbour.map_or((0, 0), |entry| (entry.epoch, entry.context));
+        let (place, turn_id) = (Place::default(), String::new());
+        let entry = Entry { seq: 0, time: Some(time), place, epoch, context, turn: None, turn_id, what };
+        self.entries.insert(index, entry);
+    }
+
     /// The entries whose records have a number in this range (in the order of the files).
     pub fn between(&self, first: u64, last: u64) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(move |entry| (first..=last).contains(&entry.seq))

@@ -8,6 +8,7 @@ use super::told::{Voice, Way};
 use super::writer::{At, CallEnd, Settings, Writer, command, directory, duration, string, tag, time, tokens};
 use super::{Said, What};
 use crate::Place;
+use crate::recording::{MARK, began_at};
 use crate::session::TurnEnd;
 
 /// Takes a record of a spine.
@@ -143,15 +144,24 @@ fn artifact(writer: &mut Writer, at: &At, payload: &Map<String, Value>) {
                     known.clone_from(new);
                 }
             }
-            writer.push(at, What::Git { root, url, commit });
+            found(writer, at, payload, What::Git { root, url, commit });
         }
         Some("git_diff") => {
             if let (Some(path), Some(sha256)) = (string(payload, "artifact_path"), string(payload, "sha256"))
             {
-                writer.push(at, What::DiffFile { base: string(payload, "base_sha"), path, sha256 });
+                let base = string(payload, "base_sha");
+                found(writer, at, payload, What::DiffFile { base, path, sha256 });
             }
         }
         _ => {}
+    }
+}
+
+/// What git said. Asking it takes a moment, so that what Spindle recorded of a beginning stands later than it held.
+fn found(writer: &mut Writer, at: &At, payload: &Map<String, Value>, what: What) {
+    match payload.get(MARK).and_then(Value::as_str).and_then(began_at) {
+        Some(begun) => writer.push_at_beginning(begun, what),
+        None => writer.push(at, what),
     }
 }
 

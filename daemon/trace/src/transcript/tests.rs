@@ -112,3 +112,50 @@ fn nonsense_is_counted_and_nothing_more() {
     let transcript = read(&SessionFiles::at(&path).unwrap()).unwrap();
     assert_eq!((transcript.id.as_str(), transcript.unreadable, transcript.calls.len()), ("t1", 4, 0));
 }
+
+#[test]
+fn what_git_told_of_an_end_stands_before_the_next_beginning_and_of_that_behind_it() {
+    let id: SessionId = "thread".parse().unwrap();
+    let entry = |second: i64, line: u64, what: What| Entry {
+        seq: line,
+        time: Some(Timestamp::from_second(second).unwrap()),
+        place: Place { line, ..Place::default() },
+        epoch: 0,
+        context: 0,
+        turn: None,
+        turn_id: String::new(),
+        what,
+    };
+    let git = |root: Option<&str>, commit: &str| What::Git {
+        root: root.map(str::to_owned),
+        url: None,
+        commit: Some(commit.to_owned()),
+    };
+    let transcript = |entries| Transcript {
+        id: id.clone(),
+        format: Format::Rollout,
+        head: Head::default(),
+        entries,
+        calls: Vec::new(),
+        unreadable: 0,
+    };
+    let user = || What::User("words".to_owned());
+    let mut rollout =
+        transcript(vec![entry(10, 1, user()), entry(20, 2, What::EpochBegan), entry(21, 3, user())]);
+    rollout.take_git_of(transcript(vec![
+        entry(10, 1, git(None, "of the rollout itself")),
+        entry(10, 5, git(Some("/"), "end")),
+        entry(15, 0, git(Some("/"), "begin")),
+        entry(10, 6, user()),
+    ]));
+    let told: Vec<&str> = rollout
+        .entries
+        .iter()
+        .map(|entry| match &entry.what {
+            What::Git { commit, .. } => commit.as_deref().unwrap(),
+            What::EpochBegan => "epoch",
+            _ => "words",
+        })
+        .collect();
+    assert_eq!(told, ["words", "end", "epoch", "begin", "words"]);
+}

@@ -46,6 +46,8 @@ pub(super) struct Writer {
     last_total: Option<TokenCounts>,
     /// Whether requests have a record of their own, which `token_count` only repeats.
     has_usage_records: bool,
+    /// What held when a process began, with the time of that: its record may stand later.
+    at_beginnings: Vec<(Timestamp, What)>,
 }
 
 impl Writer {
@@ -70,6 +72,7 @@ impl Writer {
             turn_id: String::new(),
             last_total: None,
             has_usage_records: false,
+            at_beginnings: Vec::new(),
         }
     }
 
@@ -100,6 +103,11 @@ impl Writer {
             turn_id,
             what,
         });
+    }
+
+    /// What held from a moment on, which was the beginning of a process.
+    pub(super) fn push_at_beginning(&mut self, time: Timestamp, what: What) {
+        self.at_beginnings.push((time, what));
     }
 
     /// Words. Those of the user begin a turn unless one is running.
@@ -253,14 +261,18 @@ impl Writer {
     /// What was read, if it says whose it is.
     pub(super) fn finish(mut self) -> Option<Transcript> {
         self.drop_additions();
-        Some(Transcript {
+        let mut transcript = Transcript {
             id: self.id?,
             format: self.format,
             head: self.head,
             entries: self.entries,
             calls: self.calls,
             unreadable: self.unreadable,
-        })
+        };
+        for (time, what) in self.at_beginnings {
+            transcript.insert_beginning(time, what);
+        }
+        Some(transcript)
     }
 
     /// Removes what Codex added to the model's input in the user's name: items of a speaker whose own words are

@@ -1,5 +1,6 @@
 //! The task that stores: batches of several sessions in one commit, with the events that tell of them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering as Memory;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use trace::SessionId;
 use super::Service;
 use crate::ingest::board::Outcome;
 use crate::ingest::session::{Change, Part};
-use crate::owner::Owners;
+use crate::owner::{Kin, Owner};
 use crate::view::Phase;
 
 /// How many changes of rows go into one commit before it is made.
@@ -42,6 +43,7 @@ pub(super) struct Sent {
     size: usize,
     changes: Vec<Change>,
     events: Vec<NewEvent>,
+    kin: Option<Kin>,
     outcome: Outcome,
     /// Whether it is of a session that is being watched, so that somebody may wait for it.
     news: bool,
@@ -55,9 +57,9 @@ impl Service {
         self.board.told(id, part.bytes);
         let size = part.batch.size();
         self.queue.sent(size);
-        let Part { batch, changes, events, .. } = part;
+        let Part { batch, changes, events, kin, .. } = part;
         // Fails only when nothing is stored any more.
-        let _ = self.parts.send(Sent { id: id.clone(), batch, size, changes, events, outcome, news });
+        let _ = self.parts.send(Sent { id: id.clone(), batch, size, changes, events, kin, outcome, news });
     }
 
     pub(super) fn finish(&self, id: &SessionId, outcome: Outcome) {
@@ -80,15 +82,24 @@ impl Service {
         loop {
             let first = tokio::select! {
                 biased;
-                part = parts.recv() => part,
-                () = ending.cancelled() => None,
+                part = parts.recv() => match part {
+                    Some(part) => part,
+                    None => return,
+                },
+                () = self.owners.told() => {
+                    if let Err(error) = self.commit_owners().await {
+                        self.fail(&error.to_string());
+                        return;
+                    }
+                    continue;
+                }
+                () = ending.cancelled() => return,
                 () = sleep(QUIET), if since_quiet >= BURST => {
                     since_quiet = 0;
                     self.engine.give_memory_back().await;
                     continue;
                 }
             };
-            let Some(first) = first else { return };
             let until = Instant::now() + GATHER;
             let (mut rows, mut bytes, mut news) = (first.batch.len(), first.size, first.news);
             let mut group = vec![first];
@@ -114,20 +125,39 @@ impl Service {
         }
     }
 
+    /// Stores who has told of a session, where nothing has come of sessions since.
+    async fn commit_owners(&self) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        let saving = self.owners.save();
+        saving.put(&mut batch);
+        if !batch.is_empty() {
+            self.engine.commit(batch, Vec::new()).await?;
+        }
+        Ok(())
+    }
+
     async fn commit(&self, group: Vec<Sent>, bytes: usize) -> Result<(), StoreError> {
         let now = self.engine.now();
         let (mut batch, mut events, mut changes, mut done) =
             (Batch::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut kin = HashMap::with_capacity(group.len());
         for part in group {
             batch.append(part.batch);
             events.extend(part.events);
             changes.extend(part.changes);
+            kin.extend(part.kin.map(|kin| (part.id.clone(), kin)));
             done.push((part.id, part.outcome));
         }
+        self.owners.follow(&kin, &self.reader)?;
+        let saving = self.owners.save();
+        saving.put(&mut batch);
         let (raised, withdrawn) = (count(&changes, Phase::Raised), count(&changes, Phase::Withdrawn));
         let first = self.log.last() + 1;
         let live = (first..).zip(&changes).filter(|(_, change)| change.live);
-        events.extend(live.map(|(number, change)| event(number, change, &self.owners)));
+        for (number, change) in live {
+            let owner = self.owners.of(&change.signal.session_id, &kin, &self.reader)?;
+            events.push(event(number, change, owner));
+        }
         let numbering = self.log.number(&mut batch, changes, now, self.settings().keep_changes)?;
         self.engine.commit(batch, events).await?;
         self.log.publish(numbering);
@@ -147,9 +177,8 @@ fn count(changes: &[Change], phase: Phase) -> u64 {
 }
 
 /// The event that tells of a change.
-fn event(number: u64, change: &Change, owners: &Owners) -> NewEvent {
+fn event(number: u64, change: &Change, owner: Option<Owner>) -> NewEvent {
     let signal = &change.signal;
-    let owner = owners.of(&signal.session_id);
     let kind = match change.phase {
         Phase::Raised => "signal.raised",
         Phase::Withdrawn => "signal.withdrawn",

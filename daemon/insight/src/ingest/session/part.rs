@@ -10,6 +10,7 @@ use trace::session::Session;
 
 use super::{Change, Gathered, Live, Reached, Terms};
 use crate::ingest::pipeline::{Pipeline, Yield};
+use crate::owner::Kin;
 use crate::profile::Profile;
 use crate::signal::SignalType;
 use crate::store::chunk;
@@ -23,6 +24,8 @@ pub(crate) struct Part {
     pub(crate) batch: Batch,
     pub(crate) changes: Vec<Change>,
     pub(crate) events: Vec<NewEvent>,
+    /// None if nothing was read.
+    pub(crate) kin: Option<Kin>,
     pub(crate) bytes: u64,
     pub(crate) records: u64,
 }
@@ -83,7 +86,7 @@ impl Live {
         self.cursor.state_chunks = chunk::put(&mut batch, self.id.as_str(), &state, &like, before);
         self.cursor.closed = session.closed;
         batch.put::<Cursors>(&self.id.as_str().to_owned(), &self.cursor);
-        Ok(Some(Part { batch, changes, events, bytes, records }))
+        Ok(Some(Part { batch, changes, events, kin: Some(Kin::of(session)), bytes, records }))
     }
 
     /// The new reading is complete: what it has not found again is withdrawn.
