@@ -22,7 +22,12 @@ impl Service {
                 trace::Settings { rescan_every: self.settings().poll_interval, ..trace::Settings::default() };
             let hints = match Tail::start(Arc::clone(&catalog), settings) {
                 Ok((tail, hints)) => {
-                    *self.tail.lock().unwrap_or_else(PoisonError::into_inner) = Some(tail);
+                    let mut place = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+                    // Whoever halts this says so first and then takes what is here: nobody would take it any more.
+                    if self.ended.is_cancelled() {
+                        return;
+                    }
+                    *place = Some(tail);
                     hints
                 }
                 Err(error) => return self.fail(&format!("the homes cannot be followed: {error}")),
