@@ -182,8 +182,13 @@ pub(super) fn find(text: &str) -> Vec<Hit> {
             from = hit.range.end.max(whole.start() + 1);
             hits.push(hit);
         } else {
-            // The name alone is skipped: its value may be something that another pattern knows.
-            from = found.name("equals").map_or(whole.end(), |equals| equals.end()).max(whole.start() + 1);
+            // Only the name is skipped, or the escape before it: the rest may be something that another pattern knows.
+            let variable = found.name("env_name").map(|name| match name.start() {
+                start if start > whole.start() => start,
+                _ => name.end() + 1,
+            });
+            let behind = variable.or_else(|| found.name("equals").map(|equals| equals.end()));
+            from = behind.unwrap_or(whole.end()).max(whole.start() + 1);
         }
         while !text.is_char_boundary(from) {
             from += 1;
@@ -245,8 +250,9 @@ fn assignment(found: &Captures<'_>) -> Option<Hit> {
     let bare = quoted.is_none();
     // `token: Token`, `password = getpass.getpass`, `secret == other`: names, not values.
     let spaced = equals.trim() != equals;
-    let tied = text.to_ascii_lowercase().contains(&name.to_ascii_lowercase())
-        || name.to_ascii_lowercase().contains(&text.to_ascii_lowercase());
+    let tied = is_plain_word(text)
+        && (text.to_ascii_lowercase().contains(&name.to_ascii_lowercase())
+            || name.to_ascii_lowercase().contains(&text.to_ascii_lowercase()));
     let code = bare && (spaced || equals.trim() != "=") && is_plain_word(text);
     let number = text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b',' | b'_'));
     let doubled = text.starts_with(['=', '/', '~']);

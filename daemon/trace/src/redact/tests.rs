@@ -46,6 +46,8 @@ fn values_are_replaced_by_their_name() {
         ("export AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG", "export AWS_SECRET_ACCESS_KEY=[secret:1]"),
         ("SERVICE_DSN=aB3dE5gH7jK9mN1pQ3sT5vW7", "SERVICE_DSN=[secret:1]"),
         ("--token=abcdef0123", "--token=[secret:1]"),
+        ("DB_PASSWORD=my_db_password_99", "DB_PASSWORD=[secret:1]"),
+        (r"x\nAWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE", r"x\nAWS_ACCESS_KEY_ID=[secret:1]"),
         ("AccountKey=Eby8vdM02xNOcqFlqUwJ/K1SZFPTOtr==;x", "AccountKey=[secret:1];x"),
         ("curl -s -u me:pa55word https://example.org", "curl -s -u [secret:1] https://example.org"),
         ("-H 'Cookie: theme=dark; session=abc123def'", "-H 'Cookie: [secret:1]'"),
