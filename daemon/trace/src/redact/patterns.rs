@@ -114,9 +114,10 @@ static PATTERN: LazyLock<Regex> = LazyLock::new(|| {
             "cookie",
             r#"(?i:%BEGIN%(?:set-)?cookie%QUOTE%:\s*%QUOTE%)(?P<cookies>[^\s"'\\=;]+=[^"'\\\r\n]{4,})"#,
         ),
+        // Bounded, or a line with many commands would be read to its end for each of them.
         (
             "login",
-            r#"\bcurl\b[^\r\n|&;]*?\s(?:-u|--user)(?:\s+|=)?%QUOTE%(?P<user>[^\s:"'\\]+:[^\s"'\\]{4,})"#,
+            r#"\bcurl\b[^\r\n|&;]{0,128}?\s(?:-u|--user)(?:\s+|=)?%QUOTE%(?P<user>[^\s:"'\\]+:[^\s"'\\]{4,})"#,
         ),
         (
             "assignment",

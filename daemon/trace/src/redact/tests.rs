@@ -189,6 +189,8 @@ fn a_text_without_end_or_blank_is_read_in_one_pass() {
     assert_eq!(redacted(&format!("{blob} {GITHUB}")), format!("{blob} [secret:1]"));
     let many = "token=x ".repeat(1 << 13);
     assert_eq!(redacted(&many), many);
+    let commands = "curl x token=aB3dE5 ".repeat(1 << 15);
+    assert_eq!(redacted(&commands), commands.replace("aB3dE5", "[secret:1]"));
 }
 
 proptest! {
