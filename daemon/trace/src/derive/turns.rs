@@ -80,10 +80,11 @@ impl Active {
         !self.started && !self.spoke && self.row.calls == 0
     }
 
-    /// It began with its context, and the words that are submitted under this id are what it is about.
-    fn waits_for_words(&self, id: &str) -> bool {
+    /// Words that are submitted under this id belong to it: they have its own, or it began with its context and
+    /// they are what it is about.
+    fn takes_words(&self, id: &str) -> bool {
         let named = !id.is_empty() && self.row.id == id;
-        self.row.user_message.is_none() && (named || self.is_fresh() && self.row.requests == 1)
+        named || (self.row.user_message.is_none() && self.is_fresh() && self.row.requests == 1)
     }
 
     /// It began with the user's words, and nothing has told under which id it runs.
@@ -288,7 +289,7 @@ impl Deriver {
             keep(&mut self.turns.waiting, WAITING, Waiting { id: id.to_owned(), text, place: stamp.place });
         } else if let Some(active) = &self.turns.active
             && self.tells_no_starts()
-            && active.waits_for_words(id)
+            && active.takes_words(id)
         {
             let ordinal = active.row.ordinal;
             if active.row.id != id {

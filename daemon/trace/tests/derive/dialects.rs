@@ -88,6 +88,17 @@ fn a_context_and_the_words_it_is_for_are_one_turn_in_any_order_and_under_any_ids
 }
 
 #[test]
+fn words_under_the_id_of_the_running_turn_are_that_turns() {
+    let context = ("turn_context", json!({ "turn_id": "turn_1", "model": "gpt-5" }));
+    let denied = submit("turn_1", json!({ "type": "exec_approval", "id": "c1", "decision": "denied" }));
+    let records =
+        [nested_meta("CLI"), context, user("turn_1", "do it"), denied, user("turn_1", "never mind")];
+    let (session, told) = of_spine(&records);
+    assert_eq!(session.counts.turns, 1);
+    assert_eq!(told.facts_with("user:"), ["user: do it @0", "user: never mind @0"]);
+}
+
+#[test]
 fn a_generated_turn_is_one_that_its_context_names() {
     let records = [
         nested_meta("SubAgent"),
