@@ -250,6 +250,33 @@ async fn a_daemon_that_is_killed_while_it_reads_knows_the_same_in_the_end() {
 }
 
 #[tokio::test]
+async fn a_bundle_is_verified_against_its_own_list() {
+    let mut nest = Nest::empty();
+    let mut spine = Spine::begun(&nest);
+    let artifacts = nest.path("home/.codex/trace_spine").join(Spine::THREAD).join("artifacts");
+    fs::create_dir(&artifacts).unwrap();
+    fs::write(artifacts.join("git_diff.patch"), "").unwrap();
+    let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    spine.record(
+        "artifact_ref",
+        &json!({"kind": "git_diff", "artifact_path": "artifacts/git_diff.patch", "sha256": empty}),
+    );
+    nest.start().await;
+    read_everything(&nest);
+    let bundle = nest.path("bundle");
+    let verified = || nest.spindle(["--json", "trace", "verify", bundle.to_str().unwrap()]);
+    let made = nest.spindle(["trace", "bundle", Spine::THREAD, "-o", bundle.to_str().unwrap()]);
+    assert!(made.status.success(), "{made:?}");
+    let whole = verified();
+    assert!(whole.status.success() && whole.stdout.is_empty(), "{whole:?}");
+
+    fs::write(bundle.join("artifacts/git_diff.patch"), "changed").unwrap();
+    let changed = verified();
+    let text = String::from_utf8_lossy(&changed.stdout).into_owned();
+    assert!(changed.status.code() == Some(1) && text.contains("hash_mismatch"), "{changed:?}");
+}
+
+#[tokio::test]
 async fn a_schedule_starts_a_run_while_the_agent_is_still_at_work() {
     let nest = Nest::new().await;
     let filter = r#"{"categories":["exec_failure"]}"#;

@@ -30,7 +30,7 @@ pub(crate) enum TraceCommand {
     Turns(session::TurnsArgs),
     /// List the tool calls of a session
     Calls(session::CallsArgs),
-    /// List signals of friction and delight, newest first
+    /// List signals of friction and delight: the newest session first, each in its order
     Signals(signals::SignalsArgs),
     /// Show a signal and the records that it stands on
     Show(signal::ShowArgs),

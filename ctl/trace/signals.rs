@@ -1,4 +1,4 @@
-//! `spindle trace signals`: signals, newest first.
+//! `spindle trace signals`: signals, those of the newest session first.
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;

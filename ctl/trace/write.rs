@@ -405,12 +405,11 @@ fn show_files(app: &App, written: &WrittenFiles) -> Result<Exit, CtlError> {
 /// What was replaced, for people who look on.
 fn redactions(app: &App, redactions: &[Redaction]) {
     for one in redactions {
-        app.out.note(&format!(
-            "replaced {} × {} in {}",
-            one.count,
-            clean(&one.kind),
-            clean(&one.files.join(", "))
-        ));
+        let files: Vec<_> =
+            one.files.iter().filter(|file| !file.is_empty()).map(|file| clean(file)).collect();
+        // Of an export that is one file there is no more to say.
+        let place = if files.is_empty() { String::new() } else { format!(" in {}", files.join(", ")) };
+        app.out.note(&format!("replaced {} × {}{place}", one.count, clean(&one.kind)));
     }
 }
 

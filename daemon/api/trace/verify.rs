@@ -1,5 +1,6 @@
 //! Verification: of a session, of a path, of everything that is watched.
 
+use std::iter;
 use std::path::{Path, PathBuf};
 
 use futures_util::Stream;
@@ -101,12 +102,10 @@ fn in_home(home: PathBuf) -> Vec<Target> {
     sources.filter_map(target).collect()
 }
 
-/// The spines and rollouts of a bundle.
+/// A bundle, which is verified against its list and with its spines, and the rollouts in it.
 fn in_bundle(bundle: &Path) -> Vec<PathBuf> {
-    let below = |name: &str| std::fs::read_dir(bundle.join(name)).into_iter().flatten().flatten();
-    let spine = Some(bundle.join("spine")).filter(|path| path.is_dir());
-    let parts = below("rollout").chain(below("lineage")).map(|entry| entry.path());
-    spine.into_iter().chain(parts).collect()
+    let rollouts = std::fs::read_dir(bundle.join("rollout")).into_iter().flatten().flatten();
+    iter::once(bundle.to_owned()).chain(rollouts.map(|entry| entry.path())).collect()
 }
 
 /// A spine and a bundle are verified as the directories that they are, with what lies beside their records.

@@ -134,3 +134,26 @@ async fn a_run_is_told_once_also_over_restarts() {
     assert!(daemon.externals.watched().unwrap().is_empty());
     daemon.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_has_died_before_it_was_seen_is_told_as_dead() {
+    let root = tempfile::tempdir().unwrap();
+    let (state, project) = (root.path().join("state"), root.path().join("project"));
+    fs::create_dir(&project).unwrap();
+    let daemon = Daemon::start(&state).await;
+    daemon.externals.add(project.clone()).await.unwrap();
+    run(&project, "first", "in_progress");
+    until(&mut daemon.engine.events(), "external.appeared", "first").await;
+    daemon.end().await;
+
+    let directory = project.join(".runs/t/cli/late");
+    fs::create_dir_all(&directory).unwrap();
+    let manifest = json!({
+        "run_id": "late", "status": "in_progress", "pipeline_id": "docs",
+        "started_at": "2026-03-02T08:00:00Z", "heartbeat_at": "2026-03-02T08:00:05Z",
+    });
+    fs::write(directory.join("manifest.json"), manifest.to_string()).unwrap();
+    let daemon = Daemon::start(&state).await;
+    until(&mut daemon.engine.events(), "external.heartbeat_stale", "late").await;
+    daemon.end().await;
+}

@@ -144,9 +144,11 @@ impl Sink for Gathered {
 #[test]
 fn turns_have_the_same_numbers_in_a_task_as_in_the_list_of_turns() {
     let dir = tempfile::tempdir().unwrap();
-    let home = dir.path().join("home");
+    let (home, demo) = (dir.path().join("home"), dir.path().join("demo"));
     corpus::real(&home, &corpus::Real { bytes: 4 << 20, sessions: Some(12), seed: 7 }).unwrap();
-    for source in sessions(&home) {
+    // A dialect that tells no beginnings of turns.
+    corpus::demo(&demo, 7).unwrap();
+    for source in sessions(&home).into_iter().chain(sessions(&demo)) {
         let files: Vec<(u32, &Path)> =
             source.files.iter().map(|file| (file.index, file.path.as_path())).collect();
         let rows = trace::batch::read(source.id.clone(), source.format, &files, Gathered(Rows::default()));
@@ -157,6 +159,10 @@ fn turns_have_the_same_numbers_in_a_task_as_in_the_list_of_turns() {
             let turn = turn.unwrap_or_else(|| panic!("{} has no turn {:?}", source.id, entry.turn));
             let begins = turn.started.seq <= entry.seq && turn.ended.is_none_or(|end| entry.seq <= end.seq);
             assert!(begins, "{}: {text:?} at {} is not in turn {turn:?}", source.id, entry.seq);
+        }
+        for entry in transcript.entries.iter().filter(|_| source.files[0].path.starts_with(&demo)) {
+            let turn = entry.turn.and_then(|turn| rows.sink.0.turns.get(&turn));
+            assert_eq!(turn.map_or("", |turn| &*turn.id), entry.turn_id, "{}: {entry:?}", source.id);
         }
     }
 }

@@ -12,7 +12,7 @@ use trace::output::sha256_hex;
 use trace::session::CallOutcome;
 use trace::spine;
 use trace::transcript::patch::Change;
-use trace::transcript::{Call, FileChange, Transcript, What};
+use trace::transcript::{Call, Entry, FileChange, Transcript, What};
 
 use super::paths::relative;
 use super::window::Window;
@@ -68,12 +68,16 @@ pub(super) fn find(
     artifacts: Option<&Path>,
     allow_file: bool,
 ) -> Found {
-    // The repository as it was found most lately before the window.
+    // The repository as it was found most lately before anything is done in the window: Codex looks at it while
+    // it starts, and what it finds may stand behind the user's first words.
+    let is_work = |entry: &Entry| matches!(entry.what, What::CallOpened(_) | What::CallClosed(_));
+    let untouched = window.entries(transcript).find(|(_, entry)| is_work(entry));
+    let untouched = untouched.map_or(window.last.saturating_add(1), |(index, _)| index);
     let mut url = transcript.head.git_url.clone();
     let mut commit = transcript.head.git_commit.clone();
     let mut diff: Option<(Option<String>, String, String)> = None;
     let mut since = 0;
-    for (index, entry) in transcript.entries.iter().enumerate().take(window.first) {
+    for (index, entry) in transcript.entries.iter().enumerate().take(untouched) {
         match &entry.what {
             What::Git { url: found, commit: at, .. } => {
                 url = found.clone().or(url);
@@ -107,7 +111,7 @@ pub(super) fn find(
         }
     }
     let mut earlier = Vec::new();
-    if window.first > 0 {
+    if since < window.first {
         let (patches, left_out) = recorded(transcript, before, root, usize::MAX);
         earlier = patches;
         wrong = wrong.or(left_out);

@@ -259,14 +259,17 @@ fn recorded_text_stays_text_in_every_file() {
 
 #[test]
 fn a_patch_file_is_taken_by_its_hash_and_never_from_elsewhere() {
-    let with = |path: &str, content: &str| {
+    let behind = |path: &str, content: &str, before: &dyn Fn(&Value) -> bool| {
         let mut records = records();
-        let at = records.iter().position(|record| kind(record) == "git_info").unwrap();
+        let at = records.iter().position(before).unwrap();
         let mut record = records[at].clone();
+        record["type"] = json!("artifact_ref");
         record["payload"] = json!({"kind": "git_diff", "base_sha": "1234567890", "artifact_path": path, "sha256": sha256_hex(content.as_bytes())});
         records.insert(at + 1, record);
         records
     };
+    let with =
+        |path: &str, content: &str| behind(path, content, &|record: &Value| kind(record) == "git_info");
     let patch = "diff --git a/x b/x\nnew file mode 100644\n--- /dev/null\n+++ b/x\n@@ -0,0 +1 @@\n+x\n";
     let run = |records: &[Value], written: &str| {
         let dir = tempfile::tempdir().unwrap();
@@ -284,6 +287,10 @@ fn a_patch_file_is_taken_by_its_hash_and_never_from_elsewhere() {
     assert_eq!(copied.as_deref(), Some(patch));
     assert_eq!(metadata.source_commit_hash.as_deref(), Some("1234567890"));
     assert_eq!(metadata.verifier_type, "exec_command");
+    // Codex looks at the repository while the user's first words are already on record.
+    let late = behind("artifacts/git_diff.patch", patch, &|record| record["type"] == "turn_context");
+    let (metadata, copied) = run(&late, patch);
+    assert_eq!((metadata.verifier_type.as_str(), copied.as_deref()), ("exec_command", Some(patch)));
     // Overwritten since, or a path that leads out: the start is not known.
     for (path, written) in [("artifacts/git_diff.patch", "other"), ("../outside.patch", patch)] {
         let (metadata, copied) = run(&with(path, patch), written);

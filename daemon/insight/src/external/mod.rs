@@ -227,8 +227,9 @@ impl Externals {
         let kinds: Vec<&'static str> = match (change, from) {
             (Change::Found, None) if !watched.looked => Vec::new(),
             (Change::Found | Change::Appeared, None) => {
-                let ended = run.state.is_final().then_some("external.finished");
-                std::iter::once("external.appeared").chain(ended).collect()
+                // It may have come to its end, or have died, before anybody could look.
+                let over = run.state.is_final() || run.state == ExternalState::Stale;
+                std::iter::once("external.appeared").chain(over.then(|| kind(&run, None))).collect()
             }
             (Change::Gone, None) => return Ok(()),
             (Change::Gone, Some(_)) => vec!["external.gone"],

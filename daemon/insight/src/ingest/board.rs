@@ -189,7 +189,7 @@ impl Board {
         let mut entries = self.entries();
         let Some(entry) = entries.by_id.get_mut(id) else { return };
         let again = entry.work == Work::BusyAgain || outcome.read.is_none();
-        if again && !outcome.forgotten {
+        if again {
             entry.work = Work::Queued;
             queue.push(id.clone(), entry.urgency);
         } else {

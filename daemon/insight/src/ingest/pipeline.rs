@@ -12,7 +12,7 @@ use crate::rules::{Change, RuleSetV1};
 
 /// Which meaning stored states have. To be raised whenever derivation or rules change what they keep or give:
 /// every session is then read anew.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// What came of records.
 #[derive(Debug, Default)]

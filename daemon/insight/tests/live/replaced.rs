@@ -98,3 +98,21 @@ fn what_was_derived_goes_with_the_files_where_that_is_wanted() {
     lab.until(async |insight| insight.session("gone").await.err());
     assert_eq!(lab.read_all().sessions, 1);
 }
+
+#[test]
+fn sessions_that_are_deleted_while_they_are_looked_at_leave_nothing_behind() {
+    let mut lab = Lab::new();
+    lab.settings.retention = Retention::Drop;
+    let mut spines: Vec<Spine> =
+        (0..24).map(|number| Spine::begin(&lab.home(), &format!("s{number:02}"), 10)).collect();
+    for spine in &mut spines {
+        spine.failing_turn(1);
+    }
+    lab.start();
+    lab.read_all();
+    for spine in &spines {
+        fs::remove_dir_all(spine.directory()).unwrap();
+    }
+    lab.read_all();
+    lab.until(async |insight| (insight.stats().await.unwrap().sessions == 0).then_some(()));
+}

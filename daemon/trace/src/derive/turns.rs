@@ -4,7 +4,8 @@
 //! Words that are submitted while a turn runs are put into it, and their id never comes again (unless Codex
 //! did finish in between, and starts a turn for them after all). In 0.169.0's rollouts `task_started` begins
 //! a turn. In 0.75.0's, turns have neither ids nor ends: the user's words begin one, and end the one before.
-//! Dialects that leave the beginning out are met by beginning a turn with the first record that names it.
+//! Dialects that leave the beginning out are met by beginning a turn with the first record that names it; there
+//! a turn's context and the user's words are one turn, whichever comes first, also if their ids are not the same.
 
 use std::collections::VecDeque;
 
@@ -73,6 +74,25 @@ struct Waiting {
     place: Place,
 }
 
+impl Active {
+    /// Nothing has come of it yet, apart from a context.
+    fn is_fresh(&self) -> bool {
+        !self.started && !self.spoke && self.row.calls == 0
+    }
+
+    /// Words that are submitted under this id belong to it: they have its own, or it began with its context and
+    /// they are what it is about.
+    fn takes_words(&self, id: &str) -> bool {
+        let named = !id.is_empty() && self.row.id == id;
+        named || (self.row.user_message.is_none() && self.is_fresh() && self.row.requests == 1)
+    }
+
+    /// It began with the user's words, and nothing has told under which id it runs.
+    fn waits_for_its_name(&self) -> bool {
+        self.row.user_message.is_some() && self.is_fresh() && self.row.requests == 0
+    }
+}
+
 impl Turns {
     pub(super) fn active_ordinal(&self) -> Option<u32> {
         self.active.as_ref().map(|active| active.row.ordinal)
@@ -130,11 +150,29 @@ impl Deriver {
         } else if self.turns.is_aside(turn_id) {
             self.turns.active_ordinal()
         } else if begins {
-            Some(self.begin_turn(stamp, turn_id, None, sink))
+            Some(self.name_turn(turn_id).unwrap_or_else(|| self.begin_turn(stamp, turn_id, None, sink)))
         } else {
             None
         };
         At { stamp, turn_id, turn }
+    }
+
+    /// Gives the running turn the id that records about it have, if it has only that of its submission.
+    fn name_turn(&mut self, id: &str) -> Option<u32> {
+        if !self.tells_no_starts() {
+            return None;
+        }
+        let active = self.turns.active.as_mut().filter(|active| active.waits_for_its_name())?;
+        id.clone_into(&mut active.row.id);
+        active.dirty = true;
+        let ordinal = active.row.ordinal;
+        keep(&mut self.turns.recent, RECENT, (id.to_owned(), ordinal));
+        Some(ordinal)
+    }
+
+    /// This is a spine in which no turn's beginning was ever told, as Codex itself always does.
+    fn tells_no_starts(&self) -> bool {
+        self.session.format == Format::Spine && !self.turns.starts_told
     }
 
     /// Begins a turn; one that still runs has ended, however it did.
@@ -249,6 +287,14 @@ impl Deriver {
         if running {
             let text = cut(&text, TEXT_LIMIT).to_owned();
             keep(&mut self.turns.waiting, WAITING, Waiting { id: id.to_owned(), text, place: stamp.place });
+        } else if let Some(active) = &self.turns.active
+            && self.tells_no_starts()
+            && active.takes_words(id)
+        {
+            let ordinal = active.row.ordinal;
+            if active.row.id != id {
+                keep(&mut self.turns.recent, RECENT, (id.to_owned(), ordinal));
+            }
         } else {
             let words = Some((&*text, stamp.place)).filter(|(text, _)| !text.is_empty());
             self.begin_turn(stamp, id, words, sink);

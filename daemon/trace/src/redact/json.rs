@@ -70,7 +70,8 @@ fn value(redactor: &mut Redactor, key: Option<&str>, plain: &str) -> Option<Stri
         // The output of a command as it came, in base64. A secret cut in two by the end of a chunk is not seen.
         Some("chunk") => {
             let bytes = STANDARD.decode(plain).ok()?;
-            let text = String::from_utf8(bytes).ok()?;
+            // Where a chunk ends is chance: it may cut a character in two.
+            let text = String::from_utf8_lossy(&bytes);
             changed(redactor, &text).map(|new| STANDARD.encode(new))
         }
         Some(key) if patterns::names_a_secret(key, plain) => {

@@ -38,6 +38,16 @@ const TRIGGERS: &[&str] = &[
     "npm_",
     "pypi-",
     "xox",
+    "xapp-",
+    "hf_",
+    "sg.",
+    ":aa",
+    "dop_v1_",
+    "shpat_",
+    "ya29.",
+    "dckr_pat_",
+    "whsec_",
+    "curl",
     "eyj",
     "-----begin",
     "auth",
@@ -52,52 +62,87 @@ const TRIGGERS: &[&str] = &[
     "://",
     "/home/",
     "/users/",
+    "/root",
     "\\users\\",
     "\\home\\",
 ];
 
+/// So many bytes before dots are more than somebody leaves who shortens a secret to show it.
+const SHORTENED: usize = 12;
+
 /// Names that say of their value that it is secret.
-const SECRET_NAME: &str = r"[A-Za-z0-9_.\-]*(?i:passw(?:or)?d|passphrase|pwd|secret|token|api[_\-]?key|access[_\-]?key|private[_\-]?key|secret[_\-]?key|signing[_\-]?key|encryption[_\-]?key|auth[_\-]?key|credentials?)(?:_?[A-Z0-9]+)?";
+const SECRET_NAME: &str = r"[A-Za-z0-9_.\-]*(?i:passw(?:or)?d|passphrase|pwd|secret|token|api[_\-]?key|access[_\-]?key|private[_\-]?key|secret[_\-]?key|signing[_\-]?key|encryption[_\-]?key|auth[_\-]?key|account[_\-]?key|credentials?)(?:_?[A-Z0-9]+)?";
 
 #[expect(clippy::expect_used, reason = "the words are constant, and a test builds the automaton")]
 static TRIGGER: LazyLock<AhoCorasick> = LazyLock::new(|| {
     AhoCorasick::builder().ascii_case_insensitive(true).build(TRIGGERS).expect("a valid list of words")
 });
 
+/// Where something begins: also behind an escape, as in JSON that is the text of a JSON string (the arguments
+/// of a call), where a line that begins with a token reads `\nghp_…`.
+const BEGIN: &str = r"(?:\b|\\[nrtbf])";
+
+/// A quote, or none; within JSON that is text it is escaped as often as it is deep.
+const QUOTE: &str = r#"(?:\\*["'])?"#;
+
 /// All patterns in one, so that a text is read once. Which group took part says what was found.
 #[expect(clippy::expect_used, reason = "the pattern is constant, and a test builds it")]
 static PATTERN: LazyLock<Regex> = LazyLock::new(|| {
-    let groups: [(&str, &str); 8] = [
+    let groups: [(&str, &str); 11] = [
         (
             "pem",
             r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?s:.*?)(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\z)",
         ),
-        ("jwt", r"\beyJ[A-Za-z0-9_\-]{8,}\.eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}"),
+        ("jwt", r"%BEGIN%(?P<jwt_value>eyJ[A-Za-z0-9_\-]{8,}\.eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,})"),
         (
             "token",
-            r"\b(?:sk-[A-Za-z0-9_\-]{16,}|[sr]k_(?:live|test)_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_\-]{16,}|(?:AKIA|ASIA)[A-Z0-9]{16}\b|AIza[A-Za-z0-9_\-]{30,}|npm_[A-Za-z0-9]{30,}|pypi-[A-Za-z0-9_\-]{40,}|xox[abeoprs]-[A-Za-z0-9\-]{10,}|xapp-[A-Za-z0-9\-]{10,})",
+            concat!(
+                r"%BEGIN%(?P<token_value>sk-[A-Za-z0-9_\-]{16,}|[sr]k_(?:live|test)_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,}",
+                r"|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_\-]{16,}|(?:AKIA|ASIA)[A-Z0-9]{16}\b|AIza[A-Za-z0-9_\-]{30,}",
+                r"|npm_[A-Za-z0-9]{30,}|pypi-[A-Za-z0-9_\-]{40,}|xox[abeoprs]-[A-Za-z0-9\-]{10,}|xapp-[A-Za-z0-9\-]{10,}",
+                r"|hf_[A-Za-z0-9]{30,}|SG\.[A-Za-z0-9_\-]{16,}\.[A-Za-z0-9_\-]{16,}|dop_v1_[a-f0-9]{40,}|shpat_[a-fA-F0-9]{32}",
+                r"|ya29\.[A-Za-z0-9_\-]{20,}|dckr_pat_[A-Za-z0-9_\-]{20,}|whsec_[A-Za-z0-9+/=]{20,})",
+                r"|(?:%BEGIN%|bot)(?P<bot_token>[0-9]{8,10}:AA[A-Za-z0-9_\-]{30,})",
+            ),
         ),
-        ("url", r#"\b[a-zA-Z][a-zA-Z0-9+.\-]*://(?P<userinfo>[^\s/@"'<>\\`]+)@"#),
+        ("url", r#"%BEGIN%[a-zA-Z][a-zA-Z0-9+.\-]*://(?P<userinfo>[^\s/@"'<>\\`]+)@"#),
         (
             "header",
-            r#"(?i:\b(?:proxy-)?authorization["']?\s*[:=]\s*["']?(?:(?:bearer|basic|token|digest)\s+)?|\bbearer\s+|\bx-(?:api|auth)-(?:key|token)["']?\s*[:=]\s*["']?|\b(?:set-)?cookie["']?:\s*)(?P<header_value>[A-Za-z0-9._~+/=%;\-]{8,})"#,
+            r"(?i:%BEGIN%(?:proxy-)?authorization%QUOTE%\s*[:=]\s*%QUOTE%(?:(?:bearer|basic|token|digest)\s+)?|%BEGIN%bearer\s+|%BEGIN%x-(?:api|auth)-(?:key|token)%QUOTE%\s*[:=]\s*%QUOTE%)(?P<header_value>[A-Za-z0-9._~+/=%;\-]{8,})",
+        ),
+        (
+            "cookie",
+            r#"(?i:%BEGIN%(?:set-)?cookie%QUOTE%:\s*%QUOTE%)(?P<cookies>[^\s"'\\=;]+=[^"'\\\r\n]{4,})"#,
+        ),
+        // Bounded, or a line with many commands would be read to its end for each of them.
+        (
+            "login",
+            r#"\bcurl\b[^\r\n|&;]{0,128}?\s(?:-u|--user)(?:\s+|=)?%QUOTE%(?P<user>[^\s:"'\\]+:[^\s"'\\]{4,})"#,
         ),
         (
             "assignment",
             concat!(
-                r#"(?P<name>NAME)(?P<closing>["']?)(?P<equals>\s*(?:=>|:=|=|:)\s*)"#,
-                r#"(?:"(?P<double>[^"\s]{6,})"|'(?P<single>[^'\s]{6,})'|(?P<bare>[^\s"'`,;&|<>(){}\[\]\\]{6,}))"#
+                r"(?P<name>%NAME%)%QUOTE%(?P<equals>\s*(?:=>|:=|=|:)\s*)",
+                r#"(?:\\*"(?P<double>(?:[^"\s\\]|\\+[^"\s\\]){6,})|\\*'(?P<single>(?:[^'\s\\]|\\+[^'\s\\]){6,})|(?P<bare>[^\s"'`,;&|<>(){}\[\]\\]{6,}))"#
             ),
         ),
-        ("env", r#"\b(?P<env_name>[A-Z][A-Z0-9]*_[A-Z0-9_]*)=["']?(?P<env_value>[A-Za-z0-9+/_=.\-]{20,})"#),
+        (
+            "env",
+            r#"%BEGIN%(?P<env_name>[A-Z][A-Z0-9]*_[A-Z0-9_]*)=["']?(?P<env_value>[A-Za-z0-9+/_=.\-]{20,})"#,
+        ),
         (
             "home",
-            r"(?:^|[^A-Za-z0-9._~\-])(?P<home_path>(?:/home|/Users)/[A-Za-z0-9][A-Za-z0-9._\-]*|[A-Za-z]:[\\/]+(?i:users)[\\/]+[A-Za-z0-9][A-Za-z0-9._\-]*)",
+            r"(?:^|[^A-Za-z0-9._~\-]|\\[nrtbf])(?P<home_path>(?:(?:/var|/usr|/export)?/home|/Users)/[A-Za-z0-9][A-Za-z0-9._\-]*|[A-Za-z]:[\\/]+(?i:users)[\\/]+[A-Za-z0-9][A-Za-z0-9._\-]*)",
         ),
+        ("root", r"(?:^|[^A-Za-z0-9._~\-]|\\[nrtbf])(?P<root_path>/root)(?:[^A-Za-z0-9._\-]|$)"),
     ];
     let parts: Vec<String> = groups
         .iter()
-        .map(|(name, pattern)| format!("(?P<{name}>{})", pattern.replace("NAME", SECRET_NAME)))
+        .map(|(name, pattern)| {
+            let pattern =
+                pattern.replace("%NAME%", SECRET_NAME).replace("%BEGIN%", BEGIN).replace("%QUOTE%", QUOTE);
+            format!("(?P<{name}>{pattern})")
+        })
         .collect();
     Regex::new(&parts.join("|")).expect("a valid pattern")
 });
@@ -138,8 +183,13 @@ pub(super) fn find(text: &str) -> Vec<Hit> {
             from = hit.range.end.max(whole.start() + 1);
             hits.push(hit);
         } else {
-            // The name alone is skipped: its value may be something that another pattern knows.
-            from = found.name("equals").map_or(whole.end(), |equals| equals.end()).max(whole.start() + 1);
+            // Only the name is skipped, or the escape before it: the rest may be something that another pattern knows.
+            let variable = found.name("env_name").map(|name| match name.start() {
+                start if start > whole.start() => start,
+                _ => name.end() + 1,
+            });
+            let behind = variable.or_else(|| found.name("equals").map(|equals| equals.end()));
+            from = behind.unwrap_or(whole.end()).max(whole.start() + 1);
         }
         while !text.is_char_boundary(from) {
             from += 1;
@@ -179,10 +229,16 @@ fn judge(found: &Captures<'_>) -> Option<Hit> {
     if let Some(value) = found.name("env_value") {
         return if is_random(value.as_str()) { hit("env_value", Kind::Env) } else { None };
     }
+    if let Some(login) = found.name("user") {
+        return if is_no_placeholder(login.as_str()) { hit("user", Kind::Header) } else { None };
+    }
     hit("pem", Kind::PrivateKey)
-        .or_else(|| hit("jwt", Kind::Jwt))
-        .or_else(|| hit("token", Kind::Token))
+        .or_else(|| hit("jwt_value", Kind::Jwt))
+        .or_else(|| hit("token_value", Kind::Token))
+        .or_else(|| hit("bot_token", Kind::Token))
+        .or_else(|| hit("cookies", Kind::Header))
         .or_else(|| hit("home_path", Kind::Home))
+        .or_else(|| hit("root_path", Kind::Home))
 }
 
 /// `password=…` and the like. Code and prose have many of these that are no secrets.
@@ -195,8 +251,9 @@ fn assignment(found: &Captures<'_>) -> Option<Hit> {
     let bare = quoted.is_none();
     // `token: Token`, `password = getpass.getpass`, `secret == other`: names, not values.
     let spaced = equals.trim() != equals;
-    let tied = text.to_ascii_lowercase().contains(&name.to_ascii_lowercase())
-        || name.to_ascii_lowercase().contains(&text.to_ascii_lowercase());
+    let tied = is_plain_word(text)
+        && (text.to_ascii_lowercase().contains(&name.to_ascii_lowercase())
+            || name.to_ascii_lowercase().contains(&text.to_ascii_lowercase()));
     let code = bare && (spaced || equals.trim() != "=") && is_plain_word(text);
     let number = text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b',' | b'_'));
     let doubled = text.starts_with(['=', '/', '~']);
@@ -226,7 +283,9 @@ fn is_known_word(text: &str) -> bool {
 fn is_no_placeholder(text: &str) -> bool {
     let starts = text.starts_with(['$', '<', '%', '{', '*', '[']);
     let same = text.bytes().all(|byte| Some(byte) == text.bytes().next());
-    !starts && !same && !text.contains("${") && !text.contains("...") && !text.contains('…')
+    // `sk-12…`: shortened by somebody who knew. What was cut because it was long has its beginning left.
+    let shown = ["...", "…"].iter().filter_map(|dots| text.find(dots)).min();
+    !starts && !same && !text.contains("${") && shown.is_none_or(|shown| shown >= SHORTENED)
 }
 
 /// Letters and digits without a pattern to them. Hexadecimal alone is a hash more often than a key, and a

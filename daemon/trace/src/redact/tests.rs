@@ -25,6 +25,10 @@ fn tokens_of_known_form_are_replaced() {
         "xoxb-123456789012-abcdefghijkl",
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N",
         "glpat-abcdefghij0123456789",
+        "hf_abcdefghijABCDEFGHIJ0123456789abcd",
+        "SG.abcdefghij0123456789AB.abcdefghijABCDEFGHIJ0123456789abcdefghijABC",
+        "shpat_0123456789abcdef0123456789abcdef",
+        "123456789:AAabcdefghijABCDEFGHIJ0123456789abc",
     ] {
         assert_eq!(redacted(&format!("before {secret} after")), "before [secret:1] after", "{secret}");
     }
@@ -42,9 +46,40 @@ fn values_are_replaced_by_their_name() {
         ("export AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG", "export AWS_SECRET_ACCESS_KEY=[secret:1]"),
         ("SERVICE_DSN=aB3dE5gH7jK9mN1pQ3sT5vW7", "SERVICE_DSN=[secret:1]"),
         ("--token=abcdef0123", "--token=[secret:1]"),
+        ("DB_PASSWORD=my_db_password_99", "DB_PASSWORD=[secret:1]"),
+        (r"x\nAWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE", r"x\nAWS_ACCESS_KEY_ID=[secret:1]"),
+        ("AccountKey=Eby8vdM02xNOcqFlqUwJ/K1SZFPTOtr==;x", "AccountKey=[secret:1];x"),
+        ("curl -s -u me:pa55word https://example.org", "curl -s -u [secret:1] https://example.org"),
+        ("-H 'Cookie: theme=dark; session=abc123def'", "-H 'Cookie: [secret:1]'"),
+        (
+            "https://api.example.org/bot123456789:AAabcdefghijABCDEFGHIJ0123456789abc/x",
+            "https://api.example.org/bot[secret:1]/x",
+        ),
     ] {
         assert_eq!(redacted(text), expected);
     }
+}
+
+/// The arguments of a call are JSON in a string of JSON, and may have JSON in them again.
+#[test]
+fn secrets_are_seen_behind_the_escapes_of_json_within_json() {
+    let text = format!(
+        "{GITHUB}\n{OPENAI}\nhttps://me:pass@example.org\nBearer abc123def456\n/home/ann/x {}",
+        r#"{"password": "hunter2!"} -H "Authorization: Basic dXNlcjpwYXNz""#
+    );
+    for depth in 1..4 {
+        let nested = (0..depth).fold(text.clone(), |text, _| json!({ "script": text }).to_string());
+        let out = redacted(&nested);
+        for secret in [GITHUB, OPENAI, "me:pass", "abc123def456", "/home/ann", "hunter2!", "dXNlcjpwYXNz"] {
+            assert!(!out.contains(secret), "{secret} at depth {depth}: {out}");
+        }
+        assert!(serde_json::from_str::<Value>(&out).is_ok(), "{out}");
+    }
+}
+
+#[test]
+fn a_secret_that_was_cut_off_is_still_one() {
+    assert_eq!(redacted("AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG…"), "AWS_SECRET_ACCESS_KEY=[secret:1]");
 }
 
 #[test]
@@ -57,6 +92,8 @@ fn what_only_looks_like_a_secret_stays() {
         "secret == other_secret",
         "API_KEY=$API_KEY",
         "password: <your-password>",
+        "API_KEY=sk-12…",
+        "a cookie: chocolate",
         "git@example.org:team/app.git",
         "ssh://git@example.org/app.git",
         "GIT_COMMIT=9f31c0de9f31c0de9f31c0de9f31c0de9f31c0de",
@@ -73,6 +110,8 @@ fn home_directories_become_a_tilde() {
     assert_eq!(redacted("/home/ann/app/src and '/Users/bob'"), "~/app/src and '~'");
     assert_eq!(redacted("file:///home/ann/x"), "file://~/x");
     assert_eq!(redacted(r"C:\Users\Ann\app"), r"~\app");
+    assert_eq!(redacted("/root/.ssh, /var/home/ann/x"), "~/.ssh, ~/x");
+    assert_eq!(redacted("src/root/x /root-fs /rooted"), "src/root/x /root-fs /rooted");
     assert_eq!(redacted("PATH=/home/ann/bin:/home/ann/.cargo/bin"), "PATH=~/bin:~/.cargo/bin");
 }
 
@@ -126,6 +165,12 @@ fn output_in_base64_is_looked_into() {
     let mut redactor = Redactor::new();
     let out: Value = serde_json::from_slice(&redactor.json(line.as_bytes())).unwrap();
     assert_eq!(out["chunk"], encode("key [secret:1]\n"));
+
+    let mut cut = format!("key {GITHUB} ").into_bytes();
+    cut.extend(&"é".as_bytes()[..1]);
+    let chunk = base64::engine::general_purpose::STANDARD.encode(cut);
+    let out = redactor.json(json!({ "chunk": chunk }).to_string().as_bytes()).into_owned();
+    assert_eq!(serde_json::from_slice::<Value>(&out).unwrap()["chunk"], encode("key [secret:1] \u{fffd}"));
 }
 
 #[test]
@@ -144,6 +189,8 @@ fn a_text_without_end_or_blank_is_read_in_one_pass() {
     assert_eq!(redacted(&format!("{blob} {GITHUB}")), format!("{blob} [secret:1]"));
     let many = "token=x ".repeat(1 << 13);
     assert_eq!(redacted(&many), many);
+    let commands = "curl x token=aB3dE5 ".repeat(1 << 15);
+    assert_eq!(redacted(&commands), commands.replace("aB3dE5", "[secret:1]"));
 }
 
 proptest! {

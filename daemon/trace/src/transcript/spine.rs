@@ -85,7 +85,7 @@ fn submission(writer: &mut Writer, at: &At, payload: &Map<String, Value>) {
     match op.get("type").and_then(Value::as_str).unwrap_or_default() {
         "user_turn" | "user_input" => {
             let words = user_words(op.get("items"));
-            writer.say(at, Voice::User, Way::Submission, &words);
+            writer.submitted(at, &string(payload, "id").unwrap_or_default(), &words);
         }
         "exec_approval" | "patch_approval" => {
             let about = string(op, "call_id").or_else(|| string(op, "id")).unwrap_or_default();

@@ -43,11 +43,22 @@ pub(super) struct Writer {
     /// Whether the format tells of the beginning of turns.
     tells_turns: bool,
     turn_id: String,
+    /// What the turn began with, if that was the last record.
+    opening: Option<Opening>,
     last_total: Option<TokenCounts>,
     /// Whether requests have a record of their own, which `token_count` only repeats.
     has_usage_records: bool,
     /// What held when a process began, with the time of that: its record may stand later.
     at_beginnings: Vec<(Timestamp, What)>,
+}
+
+/// What a turn begins with in a spine that tells no beginnings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opening {
+    /// Its context; its words are still to come.
+    Context,
+    /// Its words; the id that records about it have is still to come.
+    Words,
 }
 
 impl Writer {
@@ -70,6 +81,7 @@ impl Writer {
             running: false,
             tells_turns: false,
             turn_id: String::new(),
+            opening: None,
             last_total: None,
             has_usage_records: false,
             at_beginnings: Vec::new(),
@@ -92,6 +104,7 @@ impl Writer {
     }
 
     pub(super) fn push(&mut self, at: &At, what: What) {
+        self.opening = None;
         let turn_id = if at.turn_id.is_empty() { self.turn_id.clone() } else { at.turn_id.clone() };
         self.entries.push(Entry {
             seq: at.seq,
@@ -110,25 +123,70 @@ impl Writer {
         self.at_beginnings.push((time, what));
     }
 
+    /// This is a spine that has not told of a turn's beginning, as Codex itself always does.
+    fn tells_no_turns(&self) -> bool {
+        self.format == Format::Spine && !self.tells_turns
+    }
+
+    /// Words that the user submits. They begin a turn unless one is running, or one with their id, or one whose
+    /// context came first.
+    pub(super) fn submitted(&mut self, at: &At, id: &str, text: &str) {
+        let known = !id.is_empty() && id == self.turn_id;
+        if !self.tells_no_turns() || text.trim().is_empty() {
+            self.say(at, Voice::User, Way::Submission, text);
+        } else if self.told.is_news(Voice::User, Way::Submission, text) {
+            if self.turn.is_some() && (known || self.opening == Some(Opening::Context)) {
+                self.push(at, What::User(bounded(text.to_owned())));
+                return;
+            }
+            self.open_turn();
+            id.clone_into(&mut self.turn_id);
+            self.opened.insert(self.entries.len());
+            self.push(at, What::User(bounded(text.to_owned())));
+            self.opening = Some(Opening::Words);
+        }
+    }
+
+    /// A context under a new id is the next turn's, or that of the words before it.
+    fn names_turn(&mut self, id: &str) -> Option<Opening> {
+        if !self.tells_no_turns() || id.is_empty() || id == self.turn_id {
+            return None;
+        }
+        id.clone_into(&mut self.turn_id);
+        if self.opening == Some(Opening::Words) {
+            if let Some(words) = self.entries.last_mut() {
+                id.clone_into(&mut words.turn_id);
+            }
+            return None;
+        }
+        self.open_turn();
+        Some(Opening::Context)
+    }
+
     /// Words. Those of the user begin a turn unless one is running.
     pub(super) fn say(&mut self, at: &At, voice: Voice, way: Way, text: &str) {
         if text.trim().is_empty() || !self.told.is_news(voice, way, text) {
             return;
         }
         let text = bounded(text.to_owned());
-        let what = match voice {
-            Voice::User => {
-                // A message to a running turn is put into it, where turns are told of at all.
-                if !self.running || !self.tells_turns {
-                    self.open_turn();
-                    self.opened.insert(self.entries.len());
-                }
-                What::User(text)
+        // A message to a running turn is put into it, where turns are told of at all.
+        let opens = voice == Voice::User && (!self.running || !self.tells_turns);
+        if opens {
+            self.open_turn();
+            self.opened.insert(self.entries.len());
+            if self.tells_no_turns() && !at.turn_id.is_empty() {
+                self.turn_id.clone_from(&at.turn_id);
             }
-            Voice::Agent => What::Agent(text),
-            Voice::Reasoning => What::Reasoning(text),
-        };
-        self.push(at, what);
+        }
+        self.push(
+            at,
+            match voice {
+                Voice::User => What::User(text),
+                Voice::Agent => What::Agent(text),
+                Voice::Reasoning => What::Reasoning(text),
+            },
+        );
+        self.opening = opens.then_some(Opening::Words);
     }
 
     fn open_turn(&mut self) {
@@ -178,7 +236,9 @@ impl Writer {
                 known.clone_from(new);
             }
         }
+        let opening = self.names_turn(&at.turn_id);
         self.push(at, What::Context { model: settings.model.clone(), effort: settings.effort.clone() });
+        self.opening = opening;
     }
 
     /// The tokens of a request, once.

@@ -54,7 +54,48 @@ fn fixtures_with_nested_events_and_answers_that_name_calls_are_understood() {
     let counts = session.counts;
     assert_eq!((counts.denials, counts.execs, counts.patches, counts.warnings), (1, 2, 1, 1));
     assert!(told.facts.contains(&"agent: then I stop @0".to_owned()), "{:?}", told.facts);
-    assert_eq!(told.facts_with("user:").len(), 1);
+    assert_eq!(told.facts_with("user:"), ["user: install it @0"]);
+    assert_eq!(counts.turns, 1);
+}
+
+#[test]
+fn a_context_and_the_words_it_is_for_are_one_turn_in_any_order_and_under_any_ids() {
+    let context = |turn: &str| ("turn_context", json!({ "turn_id": turn, "context": { "model": "gpt-5" } }));
+    let work = |call: &str, turn: &str| {
+        event(turn, json!({ "type": "exec_command_end", "call_id": call, "payload": { "exit_code": 0 } }))
+    };
+    for (first, second) in [("turn-1", "turn-2"), ("sub-1", "sub-2")] {
+        let turns = [
+            [context("turn-1"), user(first, "one"), work("c1", "turn-1")],
+            [context("turn-2"), user(second, "two"), work("c2", "turn-2")],
+        ];
+        for words_first in [false, true] {
+            let mut records = vec![nested_meta("CLI")];
+            for mut turn in turns.clone() {
+                if words_first {
+                    turn.swap(0, 1);
+                }
+                records.extend(turn);
+            }
+            let (session, told) = of_spine(&records);
+            assert_eq!((session.counts.turns, session.counts.requests), (2, 2), "{records:?}");
+            let said: Vec<_> =
+                told.turns().iter().map(|turn| (&*turn.id, turn.user_message.as_deref())).collect();
+            assert_eq!(said, [("turn-1", Some("one")), ("turn-2", Some("two"))]);
+            assert_eq!((told.call("c1").turn, told.call("c2").turn), (Some(0), Some(1)));
+        }
+    }
+}
+
+#[test]
+fn words_under_the_id_of_the_running_turn_are_that_turns() {
+    let context = ("turn_context", json!({ "turn_id": "turn_1", "model": "gpt-5" }));
+    let denied = submit("turn_1", json!({ "type": "exec_approval", "id": "c1", "decision": "denied" }));
+    let records =
+        [nested_meta("CLI"), context, user("turn_1", "do it"), denied, user("turn_1", "never mind")];
+    let (session, told) = of_spine(&records);
+    assert_eq!(session.counts.turns, 1);
+    assert_eq!(told.facts_with("user:"), ["user: do it @0", "user: never mind @0"]);
 }
 
 #[test]
