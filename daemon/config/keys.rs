@@ -167,7 +167,8 @@ pub(crate) static SECTIONS: &[Section] = &[
             .on_start(),
             Key::<Config>::new(
                 "settle_after",
-                "How long nothing must come before a session counts as settled, and its signals as final.",
+                "How long nothing must come before a session counts as settled, and its signals as final:\n\
+                 by the time of its last record, or of its files where that is earlier.",
                 |config| &mut config.traces.settle_after,
             )
             .on_start(),

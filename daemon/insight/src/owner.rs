@@ -8,7 +8,7 @@ use engine::RunId;
 use engine::store::{Batch, Order, Reader, StoreError};
 use tokio::sync::{Notify, oneshot};
 use trace::SessionId;
-use trace::session::Session;
+use trace::session::{Session, is_sub_agent};
 use uuid::Uuid;
 
 use crate::store::tables::{OwnerRow, Owners as OwnersTable, Sessions};
@@ -19,9 +19,6 @@ const KEPT: usize = 4096;
 /// How deep sub-agents may be nested to be looked through. Files can say anything, also that two sessions started each
 /// other.
 const DEEPEST: usize = 32;
-
-/// What the sources of sub-agents begin with.
-const SUB_AGENT: &str = "subagent:";
 
 /// The run whose Codex works on a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +74,7 @@ pub(crate) struct Kin {
 
 impl Kin {
     pub(crate) fn of(session: Session) -> Self {
-        let starter = session.parent.filter(|_| session.source.starts_with(SUB_AGENT));
+        let starter = session.parent.filter(|_| is_sub_agent(&session.source));
         Self { starter, started: session.children }
     }
 }
@@ -233,7 +230,7 @@ impl OwnerRow {
 
 fn stored_starter(reader: &Reader, session: &SessionId) -> Result<Option<SessionId>, StoreError> {
     let Some(row) = reader.get::<Sessions>(&session.as_str().to_owned())? else { return Ok(None) };
-    let starter = row.parent.filter(|_| row.source.starts_with(SUB_AGENT));
+    let starter = row.parent.filter(|_| is_sub_agent(&row.source));
     Ok(starter.and_then(|starter| starter.parse().ok()))
 }
 

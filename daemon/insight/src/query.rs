@@ -12,7 +12,7 @@ use std::sync::Arc;
 use engine::store::{Order, Reader, StoreError};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use trace::session::{Format, Session};
+use trace::session::{Format, Session, is_sub_agent};
 use trace::source::OpenError;
 use trace::{Place, SessionId};
 
@@ -333,7 +333,7 @@ fn is_of(filter: &SessionFilter, row: &SessionMessage) -> bool {
     };
     let source = filter.source.as_deref().is_none_or(|wanted| {
         row.source.eq_ignore_ascii_case(wanted)
-            || (wanted.eq_ignore_ascii_case("subagent") && row.source.starts_with("subagent"))
+            || (wanted.eq_ignore_ascii_case("subagent") && is_sub_agent(&row.source))
     });
     let policy = filter.policy.is_none()
         || same(&filter.policy, row.approval_policy.as_deref())

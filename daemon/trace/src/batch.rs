@@ -81,7 +81,7 @@ pub fn read<S: Sink>(id: SessionId, format: Format, files: &[(u32, &Path)], sink
     }
     let Reading { mut deriver, mut sink, findings, unread, bytes, .. } = reading;
     deriver.flush(&mut sink);
-    Batch { session: deriver.session(), sink, findings, unread, bytes }
+    Batch { session: deriver.session().clone(), sink, findings, unread, bytes }
 }
 
 struct Reading<S> {

@@ -109,18 +109,19 @@ pub struct Meta<'a> {
     pub git: Git<'a>,
 }
 
-/// Who uses Codex, normalised in case; sub-agents with their kind.
+/// Who uses Codex, in the words of the file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Source<'a> {
     /// Nothing was said.
     #[default]
     Unknown,
-    /// `cli`, `vscode`, `exec`, `mcp`, …: in lower case.
+    /// `cli`, `vscode`, `exec`, `mcp`, …; earlier dialects have `CLI` and `VSCode`.
     Named(Text<'a>),
-    /// A sub-agent: `review`, `compact`, `thread_spawn`, or another text.
+    /// A sub-agent.
     SubAgent {
-        /// Its kind.
-        kind: Text<'a>,
+        /// `subagent:` and its kind: `review`, `compact`, `thread_spawn`, or another text; one dialect has nothing but
+        /// the word `SubAgent`.
+        name: Text<'a>,
         /// The thread that started it, where it is said.
         parent: Option<Text<'a>>,
         /// How deep it is nested, where it is said.

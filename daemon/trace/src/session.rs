@@ -48,7 +48,8 @@ pub struct Session {
     pub id: SessionId,
     /// What it is read from.
     pub format: Format,
-    /// Who used Codex: `cli`, `vscode`, `exec`, `mcp`, `unknown`, `subagent:<kind>`.
+    /// Who used Codex, in the words of the file: `cli`, `vscode`, `exec`, `mcp`, `subagent:<kind>`; `CLI`, `VSCode` and
+    /// `SubAgent` in earlier dialects; `unknown` where nothing is said.
     pub source: String,
     /// The thread that started this one, for a sub-agent, or that it was forked from.
     pub parent: Option<SessionId>,
@@ -411,4 +412,10 @@ impl Rows {
             Row::Artifact(row) => drop(self.artifacts.insert(row.ordinal, row)),
         }
     }
+}
+
+/// Whether a session's [`source`](Session::source) says that it is one of a sub-agent.
+pub fn is_sub_agent(source: &str) -> bool {
+    let begins = |word: &str| source.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+    begins("subagent") || begins("sub_agent")
 }

@@ -100,7 +100,7 @@ impl Pipeline {
         self.rules.course()
     }
 
-    pub(crate) fn session(&self) -> Session {
+    pub(crate) fn session(&self) -> &Session {
         self.deriver.session()
     }
 }

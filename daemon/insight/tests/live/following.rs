@@ -80,11 +80,29 @@ fn a_session_settles_when_it_is_idle() {
     let mut lab = Lab::new();
     lab.settings.settle_after = Duration::from_millis(300);
     lab.start();
-    let mut spine = Spine::begin(&lab.home(), "idle", 10);
+    let mut spine = Spine::begin(&lab.home(), "idle", 0);
     spine.failing_turn(1);
     lab.until_settled();
     assert!(lab.signals(&spine.id).iter().all(|signal| signal.settled));
     assert!(lab.block_on(lab.insight().session("idle")).unwrap().view.settled);
+}
+
+#[test]
+fn a_session_of_long_ago_has_settled_though_its_files_are_new() {
+    let mut lab = Lab::new();
+    lab.settings.settle_after = Duration::from_mins(10);
+    let mut copied = Spine::begin(&lab.home(), "copied", 3600);
+    copied.failing_turn(1);
+    let mut today = Spine::begin(&lab.home(), "today", 30);
+    today.failing_turn(1);
+    lab.start();
+    lab.read_all();
+    let settled = |id| lab.block_on(lab.insight().session(id)).unwrap().view.settled;
+    assert_eq!((settled("copied"), settled("today")), (true, false));
+    // It can go on all the same.
+    copied.failing_turn(2);
+    lab.read_all();
+    assert_eq!(lab.signals(&copied.id).iter().filter(|signal| signal.category == "exec_failure").count(), 2);
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn what_happens_live_is_told_as_events_and_the_past_is_not() {
     lab.settings.settle_after = Duration::from_millis(1500);
     lab.start();
     lab.until_settled();
-    let mut spine = Spine::begin(&lab.home(), "new", 10);
+    let mut spine = Spine::begin(&lab.home(), "new", 0);
     spine.failing_turn(1);
     let events = events_until(&lab, &lab.engine(), "session.settled");
     let kinds: Vec<_> = events.iter().map(|event| event.kind.as_str()).collect();
@@ -62,7 +62,7 @@ fn a_session_that_is_found_as_an_empty_file_is_told_of_when_its_first_record_com
     std::fs::create_dir_all(&directory).unwrap();
     std::fs::write(directory.join("segment-000.jsonl"), "").unwrap();
     lab.read_all();
-    let mut spine = Spine::begin(&lab.home(), "new", 10);
+    let mut spine = Spine::begin(&lab.home(), "new", 0);
     spine.failing_turn(1);
     let events = events_until(&lab, &lab.engine(), "session.settled");
     assert_eq!(events.first().map(|event| event.kind.as_str()), Some("session.started"));

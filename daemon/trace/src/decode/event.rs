@@ -231,7 +231,7 @@ pub(super) fn exec_end<'a>(message: &mut Message<'a>) -> Result<ExecEnd<'a>, Bro
         ])?;
     Ok(ExecEnd {
         exec: exec(call, message.named_turn(), command, cwd, source),
-        exit_code: exit_code.and_then(Raw::int),
+        exit_code: exit_code.and_then(Raw::code),
         duration_ms: duration.and_then(millis).or_else(|| duration_ms.and_then(Raw::count)),
         head: first_head([formatted, aggregated, stderr]),
         status: status.and_then(Raw::text),

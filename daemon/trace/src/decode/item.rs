@@ -102,7 +102,7 @@ fn structured<'a>(call: Text<'a>, object: Raw<'a>) -> Item<'a> {
         metadata.map_or(Ok([None; 2]), |m| m.pick(["exit_code", "duration_seconds"])).unwrap_or_default();
     Item::Output {
         call,
-        exit_code: exit_code.and_then(Raw::int),
+        exit_code: exit_code.and_then(Raw::code),
         duration_ms: duration.and_then(Raw::number).and_then(seconds_to_millis),
         head: output.and_then(|output| output.head(HEAD_LIMIT)).unwrap_or_default(),
     }
@@ -239,7 +239,7 @@ fn command<'a>(item: &mut Message<'a>, completed: bool) -> Result<Event<'a>, Bro
     }
     Ok(Event::ExecEnd(Box::new(ExecEnd {
         exec,
-        exit_code: exit_code.and_then(Raw::int),
+        exit_code: exit_code.and_then(Raw::code),
         duration_ms: duration.and_then(millis),
         head: first_head([output]),
         status: status.and_then(Raw::text),

@@ -125,6 +125,15 @@ impl<'a> Raw<'a> {
         small.or_else(|| self.whole().filter(|number| number.abs() < 9e18).map(|number| number as i64))
     }
 
+    /// A whole number as an exit code: what is too large is the largest, as a failure must not pass for nothing.
+    pub(super) fn code(self) -> Option<i64> {
+        self.int().or_else(|| match std::str::from_utf8(self.bytes()).ok()?.parse::<f64>().ok()? {
+            number if number >= 9e18 => Some(i64::MAX),
+            number if number <= -9e18 => Some(i64::MIN),
+            _ => None,
+        })
+    }
+
     /// A whole number from 0.
     pub(super) fn count(self) -> Option<u64> {
         #[expect(

@@ -5,6 +5,7 @@ use super::json::{Broken, Key, Picking, Raw, Unread};
 use super::message::Message;
 use super::{DecodeError, op, time};
 use crate::record::{Artifact, Body, Bridge, Compaction, Context, Git, Meta, Source};
+use crate::session::is_sub_agent;
 
 /// `session_meta`: flat, or with its members in `meta` and git beside it.
 pub(super) fn meta(payload: Raw<'_>) -> Result<Meta<'_>, DecodeError> {
@@ -45,35 +46,29 @@ pub(super) fn meta(payload: Raw<'_>) -> Result<Meta<'_>, DecodeError> {
 /// with its kind as the only key, or the whole source in one word.
 pub(super) fn read_source(source: Raw<'_>) -> Result<Source<'_>, Broken> {
     if let Some(word) = source.text() {
-        return Ok(match word.to_ascii_lowercase().as_str() {
-            "" | "unknown" => Source::Unknown,
-            "subagent" | "sub_agent" => Source::SubAgent { kind: "other".into(), parent: None, depth: None },
-            lower if lower == word => Source::Named(word),
-            lower => Source::Named(lower.to_owned().into()),
+        return Ok(if word.is_empty() || word.eq_ignore_ascii_case("unknown") {
+            Source::Unknown
+        } else if is_sub_agent(&word) {
+            Source::SubAgent { name: word, parent: None, depth: None }
+        } else {
+            Source::Named(word)
         });
     }
     let [lower, upper, camel] = source.pick(["subagent", "SubAgent", "subAgent"])?;
     let Some(agent) = lower.or(upper).or(camel) else {
-        return Ok(source
-            .tag()
-            .map_or(Source::Unknown, |tag| Source::Named(tag.to_ascii_lowercase().into())));
+        return Ok(source.tag().map_or(Source::Unknown, Source::Named));
     };
     let [spawn, other] = agent.pick(["thread_spawn", "other"])?;
     if let Some(spawn) = spawn {
         let [parent, depth] = spawn.pick(["parent_thread_id", "depth"])?;
         return Ok(Source::SubAgent {
-            kind: "thread_spawn".into(),
+            name: "subagent:thread_spawn".into(),
             parent: parent.and_then(Raw::text),
             depth: depth.and_then(Raw::count).and_then(|depth| depth.try_into().ok()),
         });
     }
     let kind = other.and_then(Raw::text).or_else(|| agent.tag()).unwrap_or_else(|| "other".into());
-    let kind = if kind.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        kind.to_ascii_lowercase().into()
-    } else {
-        kind
-    };
-    Ok(Source::SubAgent { kind, parent: None, depth: None })
+    Ok(Source::SubAgent { name: format!("subagent:{kind}").into(), parent: None, depth: None })
 }
 
 fn git(git: Raw<'_>) -> Result<Git<'_>, Broken> {

@@ -69,8 +69,8 @@ impl Deriver {
     }
 
     /// The session, as far as it is read.
-    pub fn session(&self) -> Session {
-        self.session.clone()
+    pub fn session(&self) -> &Session {
+        &self.session
     }
 
     /// The last record that was read.

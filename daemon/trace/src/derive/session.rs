@@ -42,8 +42,8 @@ impl Deriver {
         match &meta.source {
             Source::Unknown => {}
             Source::Named(source) => cut(source, NAME_LIMIT).clone_into(&mut session.source),
-            Source::SubAgent { kind, parent, depth } => {
-                session.source = format!("subagent:{}", cut(kind, NAME_LIMIT));
+            Source::SubAgent { name, parent, depth } => {
+                cut(name, NAME_LIMIT).clone_into(&mut session.source);
                 session.parent = parent.as_deref().and_then(|parent| parent.parse().ok());
                 session.depth = *depth;
             }

@@ -59,7 +59,7 @@ pub(super) fn meta(writer: &mut Writer, payload: &Map<String, Value>) {
             .iter()
             .next()
             .map(|(_, kind)| format!("subagent:{}", tag(Some(kind)).unwrap_or_else(|| "other".to_owned()))),
-        source => tag(source).map(|text| text.to_ascii_lowercase()),
+        source => tag(source),
     };
     let git = payload.get("git").or_else(|| fields.get("git")).and_then(Value::as_object);
     let head = &mut writer.head;

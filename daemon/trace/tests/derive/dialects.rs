@@ -43,7 +43,7 @@ fn fixtures_with_nested_events_and_answers_that_name_calls_are_understood() {
         event("turn-1", json!({ "type": "warning", "payload": { "message": "truncated" } })),
     ];
     let (session, told) = of_spine(&records);
-    assert_eq!((&*session.source, session.git_commit.as_deref()), ("cli", Some("c0ffee")));
+    assert_eq!((&*session.source, session.git_commit.as_deref()), ("CLI", Some("c0ffee")));
     assert_eq!(
         (session.approval_policy.as_deref(), session.sandbox_policy.as_deref()),
         (Some("suggest"), Some("read-only"))
@@ -117,7 +117,8 @@ fn a_generated_turn_is_one_that_its_context_names() {
         ("compaction_boundary", json!({ "reason": "limit", "pre_tokens": 9, "post_tokens": 1 })),
     ];
     let (session, told) = of_spine(&records);
-    assert!(session.source.starts_with("subagent:"), "{}", session.source);
+    assert_eq!(session.source, "SubAgent");
+    assert!(trace::session::is_sub_agent(&session.source));
     assert_eq!((session.counts.turns, session.counts.compactions, session.counts.calls), (2, 1, 1));
     assert_eq!(told.approvals()[0].approved, Some(true));
     assert_eq!(told.outcome("call-1"), CallOutcome::Succeeded);

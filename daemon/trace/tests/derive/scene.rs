@@ -132,7 +132,7 @@ pub(crate) fn feed(
         offset += u64::from(len) + 1;
     }
     deriver.flush(&mut told);
-    (deriver.session(), told)
+    (deriver.session().clone(), told)
 }
 
 pub(crate) fn of_spine(records: &[(&str, Value)]) -> (Session, Told) {

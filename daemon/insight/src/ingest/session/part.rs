@@ -79,7 +79,7 @@ impl Live {
         page::merge(reader, &mut batch, &self.id, Kind::Findings, findings, fill, self.fresh)?;
         self.put_former(reader, &mut batch)?;
         self.fresh = false;
-        let session = self.pipeline.session();
+        let session = self.pipeline.session().clone();
         let events = self.put_session(&mut batch, &session, settled, terms);
         let like = Pipeline::first_state(&self.id, format_of(self.cursor.format));
         let (state, before) = (self.pipeline.state(), self.cursor.state_chunks);

@@ -77,7 +77,10 @@ impl Live {
                 }
             }
         }
-        self.cursor.changed_at = files::changed_at(source).as_microsecond();
+        // A file that was copied is new, and what it tells of is not.
+        let written = files::changed_at(source);
+        let changed = self.pipeline.session().ended_at.map_or(written, |ended| ended.min(written));
+        self.cursor.changed_at = changed.as_microsecond();
         Ok(Reached::End)
     }
 
@@ -144,6 +147,9 @@ impl Live {
         self.gathered.any |= row.path != now.path;
         if !whole {
             (now.size, now.modified) = (0, 0);
+        } else if now.size == at.offset {
+            // It was read as it is now before that could be seen.
+            self.gathered.any |= (row.size, row.modified) != (now.size, now.modified);
         }
         *row = FileRow { offset: at.offset, lines: at.line.saturating_sub(1), sample: row.sample, ..now };
         if at.offset != before {

@@ -92,6 +92,14 @@ fn members_of_an_unexpected_type_are_as_good_as_absent() {
 }
 
 #[test]
+fn an_exit_code_that_no_number_can_hold_is_still_one() {
+    for (code, expected) in [("1e999", i64::MAX), ("99999999999999999999", i64::MAX), ("-1e30", i64::MIN)] {
+        let message = format!(r#"{{"type":"exec_command_end","call_id":"c","exit_code":{code}}}"#);
+        assert!(matches!(event(&message), Event::ExecEnd(end) if end.exit_code == Some(expected)), "{code}");
+    }
+}
+
+#[test]
 fn what_is_no_utf8_is_replaced() {
     let mut line =
         spine_line("event", r#"{"id":"1","msg":{"type":"warning","message":"low ?"}}"#).into_bytes();

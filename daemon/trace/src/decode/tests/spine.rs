@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn metadata_may_be_flat_or_nested() {
     let flat = r#"{"id":"t","forked_from_id":"s","timestamp":"2026-03-02T08:00:00.010Z","cwd":"/srv/app","originator":"codex_cli_rs","cli_version":"0.93.0","source":"cli","model_provider":"openai","base_instructions":{"text":"be kind"},"git":{"commit_hash":"9f31","branch":"main","repository_url":"https://example.org/a.git"}}"#;
-    let nested = r#"{"meta":{"id":"t","forked_from_id":"s","timestamp":"2026-03-02T08:00:00.010Z","cwd":"/srv/app","originator":"codex_cli_rs","cli_version":"0.93.0","source":"CLI","model_provider":"openai"},"git":{"commit_hash":"9f31","branch":"main","repository_url":"https://example.org/a.git"}}"#;
+    let nested = r#"{"meta":{"id":"t","forked_from_id":"s","timestamp":"2026-03-02T08:00:00.010Z","cwd":"/srv/app","originator":"codex_cli_rs","cli_version":"0.93.0","source":"cli","model_provider":"openai"},"git":{"commit_hash":"9f31","branch":"main","repository_url":"https://example.org/a.git"}}"#;
     let expected = Meta {
         id: Some("t".into()),
         forked_from: Some("s".into()),
@@ -27,29 +27,29 @@ fn metadata_may_be_flat_or_nested() {
 }
 
 #[test]
-fn sources_are_words_in_any_case_or_sub_agents() {
-    let agent = |kind: &'static str, parent: Option<&'static str>, depth| Source::SubAgent {
-        kind: kind.into(),
+fn sources_are_words_as_they_are_written_or_sub_agents() {
+    let agent = |name: &'static str, parent: Option<&'static str>, depth| Source::SubAgent {
+        name: name.into(),
         parent: parent.map(Into::into),
         depth,
     };
     for (text, expected) in [
-        (r#""VSCode""#, Source::Named("vscode".into())),
+        (r#""VSCode""#, Source::Named("VSCode".into())),
         (r#""exec""#, Source::Named("exec".into())),
         (r#""unknown""#, Source::Unknown),
         ("null", Source::Unknown),
-        (r#""SubAgent""#, agent("other", None, None)),
-        (r#"{"subagent":"review"}"#, agent("review", None, None)),
-        (r#"{"SubAgent":"Review"}"#, agent("review", None, None)),
+        (r#""SubAgent""#, agent("SubAgent", None, None)),
+        (r#"{"subagent":"review"}"#, agent("subagent:review", None, None)),
+        (r#"{"SubAgent":"Review"}"#, agent("subagent:Review", None, None)),
         (
             r#"{"subagent":{"thread_spawn":{"parent_thread_id":"p","depth":2}}}"#,
-            agent("thread_spawn", Some("p"), Some(2)),
+            agent("subagent:thread_spawn", Some("p"), Some(2)),
         ),
         (
             r#"{"subagent":{"thread_spawn":{"parent_thread_id":"p","depth":99999999999}}}"#,
-            agent("thread_spawn", Some("p"), None),
+            agent("subagent:thread_spawn", Some("p"), None),
         ),
-        (r#"{"subagent":{"other":"tester"}}"#, agent("tester", None, None)),
+        (r#"{"subagent":{"other":"tester"}}"#, agent("subagent:tester", None, None)),
         (r#"{"custom":{}}"#, Source::Named("custom".into())),
         ("[1]", Source::Unknown),
     ] {
