@@ -18,8 +18,9 @@ use crate::state::{State, Status};
 /// How long a keeper may take to give the lock back.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long a keeper may take to say whether it has the lock.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a keeper may take to say whether it has the lock. That is a matter of milliseconds, but a machine can be so
+/// busy that half a minute was seen to be too short, and a loop that is to work all night must not end by it.
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// The keeper of a loop.
 pub(super) struct Keeper {
