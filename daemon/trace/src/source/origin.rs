@@ -3,9 +3,10 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-use serde::Deserialize;
-
 use super::stat;
+use crate::Place;
+use crate::decode::spine;
+use crate::record::Body;
 use crate::recording::ORIGINATOR;
 
 /// How much of a first line is looked at. Its instructions can be long; a line beyond this is not of ours.
@@ -30,22 +31,8 @@ pub(crate) fn of_first_line(segment: &Path) -> Option<Origin> {
 }
 
 fn originator(line: &[u8]) -> Origin {
-    #[derive(Deserialize)]
-    struct Line {
-        #[serde(rename = "type")]
-        kind: String,
-        payload: Payload,
-    }
-    #[derive(Deserialize)]
-    struct Payload {
-        originator: Option<String>,
-    }
-    match serde_json::from_slice::<Line>(line) {
-        Ok(Line { kind, payload: Payload { originator: Some(who) } })
-            if kind == "session_meta" && who == ORIGINATOR =>
-        {
-            Origin::Spindle
-        }
+    match spine(line, Place::default()).map(|record| record.body) {
+        Ok(Body::Meta(meta)) if meta.originator.as_deref() == Some(ORIGINATOR) => Origin::Spindle,
         _ => Origin::Codex,
     }
 }
