@@ -27,7 +27,7 @@ const BYTES_OF_A_COMMIT: usize = 3 << 20;
 
 /// How long history may wait for more of it to share its commit. A commit costs the same few wake-ups and syncs
 /// whatever is in it, so that a first reading of a home spends a tenth less time with fewer of them.
-const GATHER: Duration = Duration::from_millis(5);
+const GATHER: Duration = Duration::from_millis(15);
 
 /// How many bytes are stored before memory is given back when there is nothing more to store: what a first reading of
 /// a home leaves behind, and not what a day's work does.
