@@ -199,7 +199,7 @@ impl Watch {
     async fn show(&self, change: SignalChange) -> Result<v1::SignalChange, Status> {
         let signal = match &change.signal {
             Some(signal) => Files::new(&self.signals.insight).show(signal).await?,
-            None => view::withdrawn(&change),
+            None => view::withdrawn_since(&change),
         };
         Ok(v1::SignalChange {
             number: change.number,
