@@ -21,7 +21,7 @@ const KEPT: usize = 4096;
 const DEEPEST: usize = 32;
 
 /// What the sources of sub-agents begin with.
-const SUB_AGENT: &str = "subagent:";
+pub(crate) const SUB_AGENT: &str = "subagent:";
 
 /// The run whose Codex works on a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
