@@ -372,6 +372,57 @@ async fn a_bundle_is_verified_against_its_own_list() {
 }
 
 #[tokio::test]
+async fn a_directory_is_verified_with_all_that_lies_below_it() {
+    let mut nest = Nest::empty();
+    past(&nest);
+    nest.start().await;
+    let home = nest.path("home/.codex");
+    let broken = home.join("trace_spine").join(Spine::THREAD);
+    drop(Spine::begun(&nest));
+    let archived =
+        home.join("archived_sessions/rollout-2026-03-02T08-00-00-01930f5e-77aa-7c01-9b1d-2f0f6a0c4e11.jsonl");
+    fs::create_dir_all(archived.parent().unwrap()).unwrap();
+    fs::write(&archived, "no rollout\n").unwrap();
+    let verified = |path: &Path| {
+        let said = nest.spindle(["trace", "verify", path.to_str().unwrap()]);
+        let summary = String::from_utf8_lossy(&said.stderr).lines().last().unwrap_or_default().to_owned();
+        let number = |name: &str| {
+            let rest = summary.split_once(&format!("{name}: ")).map(|(_, rest)| rest)?;
+            rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<usize>().ok()
+        };
+        (
+            said.status.code(),
+            number("verified"),
+            number("errors"),
+            String::from_utf8_lossy(&said.stdout).into_owned(),
+        )
+    };
+    let spines = fs::read_dir(home.join("trace_spine")).unwrap().count();
+    let rollouts = files_below(&home.join("sessions"));
+    assert!(spines > 2 && rollouts > 2, "{spines} {rollouts}");
+
+    let (code, number, errors, _) = verified(&home.join("trace_spine"));
+    assert_eq!((code, number, errors), (Some(0), Some(spines), Some(0)));
+    let (code, number, errors, _) = verified(&home.join("sessions"));
+    assert_eq!((code, number, errors), (Some(0), Some(rollouts), Some(0)));
+    let (code, number, _, told) = verified(&home.join("archived_sessions"));
+    assert_eq!((code, number), (Some(1), Some(1)), "{told}");
+    assert!(told.contains("rollout-2026-03-02T08-00-00"), "{told}");
+    fs::write(broken.join("segment-000.jsonl"), "{}\n").unwrap();
+    let (code, number, _, told) = verified(&home);
+    assert_eq!((code, number), (Some(1), Some(spines + rollouts + 1)), "{told}");
+    assert!(told.contains(Spine::THREAD) && told.contains("rollout-2026-03-02T08-00-00"), "{told}");
+
+    let nothing = nest.path("nothing");
+    fs::create_dir_all(nothing.join("deeper")).unwrap();
+    fs::write(nothing.join("deeper/notes.jsonl"), "{}\n").unwrap();
+    let refused = nest.spindle(["trace", "verify", nothing.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(4), "{refused:?}");
+    assert!(said.contains("no spine, rollout or bundle"), "{said}");
+}
+
+#[tokio::test]
 async fn a_schedule_starts_a_run_while_the_agent_is_still_at_work() {
     let nest = Nest::new().await;
     let filter = r#"{"categories":["exec_failure"]}"#;
@@ -437,6 +488,11 @@ async fn a_run_of_another_tool_is_listed_and_its_end_sets_off_a_schedule() {
     let listed = object(&nest.spindle(["--json", "run", "ls", "--external"]));
     assert_eq!(listed["runs"][0]["state"], "succeeded", "{listed}");
     assert_eq!(names(&project), [PathBuf::from(".runs")], "something was written");
+}
+
+fn files_below(directory: &Path) -> usize {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| if path.is_dir() { files_below(&path) } else { 1 }).sum()
 }
 
 fn names(directory: &Path) -> Vec<PathBuf> {

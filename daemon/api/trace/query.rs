@@ -229,7 +229,7 @@ impl TraceService for Traces {
         Ok(Response::new(show_stats(stats)))
     }
 
-    type VerifyTraceStream = Streamed<v1::Finding>;
+    type VerifyTraceStream = Streamed<v1::Verified>;
 
     async fn verify_trace(
         &self,
