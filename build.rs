@@ -21,6 +21,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     tonic_prost_build::configure()
         .build_server(env::var_os("CARGO_FEATURE_DAEMON").is_some())
+        // In order, as page tokens are bound to the request that they go on with.
+        .btree_map(".spindle.v1.ListRunsRequest")
         .compile_fds(descriptors)?;
     Ok(())
 }

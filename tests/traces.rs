@@ -4,6 +4,7 @@
 
 mod nest;
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -99,8 +100,13 @@ struct Watcher {
 
 impl Watcher {
     fn from_the_beginning(nest: &Nest) -> Self {
+        Self::with(nest, &[])
+    }
+
+    fn with(nest: &Nest, options: &[&str]) -> Self {
         let mut command = nest.command(env!("CARGO_BIN_EXE_spindle"));
-        command.args(["--json", "trace", "watch", "--no-sessions", "--from", "1"]).stdout(Stdio::piped());
+        command.args(["--json", "trace", "watch", "--no-sessions", "--from", "1"]).args(options);
+        command.stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let (sender, receiver) = std::sync::mpsc::channel();
@@ -165,6 +171,95 @@ async fn what_codex_wrote_before_is_read_listed_and_shown_with_its_records() {
 
     let report = object(&nest.spindle(["--json", "trace", "report"]));
     assert_eq!(report["sessions_total"], made.sessions, "{report}");
+}
+
+#[tokio::test]
+async fn a_page_token_goes_with_its_list_its_rules_and_its_filter_only() {
+    let mut nest = Nest::empty();
+    past(&nest);
+    nest.start().await;
+    read_everything(&nest);
+    let signals = ["trace", "signals", "--type", "friction", "--page-size", "2", "--since", "100000d"];
+    let page = object(&nest.spindle([&["--json"], &signals[..]].concat()));
+    let token = page["next_page_token"].as_str().unwrap();
+    let go_on = |list: &[&str]| nest.spindle([list, &["--page-token", token]].concat());
+
+    let session = page["signals"][0]["session_id"].as_str().unwrap();
+    for other in [
+        &["trace", "sessions"][..],
+        &["trace", "signals"],
+        &["trace", "signals", "--type", "delight"],
+        &["trace", "signals", "--type", "friction", "--rules", "compat"],
+        &["trace", "signals", "--type", "friction", "--min-severity", "0.1"],
+        &["trace", "signals", "--type", "friction", "--category", "exec_failure"],
+        &["trace", "signals", "--type", "friction", "--session", session],
+        &["trace", "turns", session],
+        &["trace", "calls", session],
+        &["run", "ls"],
+        &["run", "ls", "--external"],
+    ] {
+        let refused = go_on(other);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{other:?}: {refused:?}");
+        assert!(said.contains(token) && said.contains("no page token of this list"), "{other:?}: {said}");
+    }
+    let cut =
+        nest.spindle(["trace", "signals", "--type", "friction", "--page-token", &token[..token.len() - 1]]);
+    assert_eq!(cut.status.code(), Some(2), "{cut:?}");
+
+    // The size may change, and "since" is another moment whenever it is asked.
+    let rest = go_on(&[
+        "--json",
+        "trace",
+        "signals",
+        "--type",
+        "friction",
+        "--page-size",
+        "3",
+        "--since",
+        "100000d",
+    ]);
+    let whole =
+        object(&nest.spindle(["--json", "trace", "signals", "--type", "friction", "--page-size", "5"]));
+    assert_eq!(object(&rest)["signals"].as_array().unwrap()[..], whole["signals"].as_array().unwrap()[2..5]);
+
+    let turns = object(&nest.spindle(["--json", "trace", "turns", session, "--page-size", "1"]));
+    if let Some(token) = turns["next_page_token"].as_str() {
+        let abbreviated = &session[..session.len() - 1];
+        assert!(nest.spindle(["trace", "turns", abbreviated, "--page-token", token]).status.success());
+    }
+}
+
+#[tokio::test]
+async fn signals_and_sessions_are_narrowed_to_any_of_several_categories() {
+    let mut nest = Nest::empty();
+    past(&nest);
+    nest.start().await;
+    read_everything(&nest);
+    let ids = |list: &str, options: &[&str]| {
+        let answer = object(&nest.spindle([&["--json", "trace", list, "--all"], options].concat()));
+        let ids = answer[list].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned());
+        ids.collect::<BTreeSet<_>>()
+    };
+    for list in ["signals", "sessions"] {
+        let one = ids(list, &["--category", "denial_exec"]);
+        let other = ids(list, &["--category", "zero_denial"]);
+        let both: BTreeSet<_> = one.union(&other).cloned().collect();
+        assert!(both.len() > one.len() && both.len() > other.len(), "{list}: {one:?} {other:?}");
+        assert_eq!(ids(list, &["--category", "denial_exec,zero_denial"]), both);
+        assert_eq!(ids(list, &["--category", "denial_exec", "--category", "zero_denial"]), both);
+        let typed = nest.spindle(["trace", list, "--category", "denial_exec,denial"]);
+        assert_eq!(typed.status.code(), Some(2), "{typed:?}");
+    }
+    let wanted = ["denial_exec", "zero_denial"];
+    let watcher = Watcher::with(&nest, &["--category", &wanted.join(",")]);
+    let mut seen = BTreeSet::new();
+    while seen.len() < wanted.len() {
+        let change = watcher.next();
+        let category = change["signal"]["category"].as_str().unwrap().to_owned();
+        assert!(wanted.contains(&category.as_str()), "{change}");
+        seen.insert(category);
+    }
 }
 
 #[tokio::test]
@@ -277,6 +372,57 @@ async fn a_bundle_is_verified_against_its_own_list() {
 }
 
 #[tokio::test]
+async fn a_directory_is_verified_with_all_that_lies_below_it() {
+    let mut nest = Nest::empty();
+    past(&nest);
+    nest.start().await;
+    let home = nest.path("home/.codex");
+    let broken = home.join("trace_spine").join(Spine::THREAD);
+    drop(Spine::begun(&nest));
+    let archived =
+        home.join("archived_sessions/rollout-2026-03-02T08-00-00-01930f5e-77aa-7c01-9b1d-2f0f6a0c4e11.jsonl");
+    fs::create_dir_all(archived.parent().unwrap()).unwrap();
+    fs::write(&archived, "no rollout\n").unwrap();
+    let verified = |path: &Path| {
+        let said = nest.spindle(["trace", "verify", path.to_str().unwrap()]);
+        let summary = String::from_utf8_lossy(&said.stderr).lines().last().unwrap_or_default().to_owned();
+        let number = |name: &str| {
+            let rest = summary.split_once(&format!("{name}: ")).map(|(_, rest)| rest)?;
+            rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<usize>().ok()
+        };
+        (
+            said.status.code(),
+            number("verified"),
+            number("errors"),
+            String::from_utf8_lossy(&said.stdout).into_owned(),
+        )
+    };
+    let spines = fs::read_dir(home.join("trace_spine")).unwrap().count();
+    let rollouts = files_below(&home.join("sessions"));
+    assert!(spines > 2 && rollouts > 2, "{spines} {rollouts}");
+
+    let (code, number, errors, _) = verified(&home.join("trace_spine"));
+    assert_eq!((code, number, errors), (Some(0), Some(spines), Some(0)));
+    let (code, number, errors, _) = verified(&home.join("sessions"));
+    assert_eq!((code, number, errors), (Some(0), Some(rollouts), Some(0)));
+    let (code, number, _, told) = verified(&home.join("archived_sessions"));
+    assert_eq!((code, number), (Some(1), Some(1)), "{told}");
+    assert!(told.contains("rollout-2026-03-02T08-00-00"), "{told}");
+    fs::write(broken.join("segment-000.jsonl"), "{}\n").unwrap();
+    let (code, number, _, told) = verified(&home);
+    assert_eq!((code, number), (Some(1), Some(spines + rollouts + 1)), "{told}");
+    assert!(told.contains(Spine::THREAD) && told.contains("rollout-2026-03-02T08-00-00"), "{told}");
+
+    let nothing = nest.path("nothing");
+    fs::create_dir_all(nothing.join("deeper")).unwrap();
+    fs::write(nothing.join("deeper/notes.jsonl"), "{}\n").unwrap();
+    let refused = nest.spindle(["trace", "verify", nothing.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(4), "{refused:?}");
+    assert!(said.contains("no spine, rollout or bundle"), "{said}");
+}
+
+#[tokio::test]
 async fn a_schedule_starts_a_run_while_the_agent_is_still_at_work() {
     let nest = Nest::new().await;
     let filter = r#"{"categories":["exec_failure"]}"#;
@@ -342,6 +488,11 @@ async fn a_run_of_another_tool_is_listed_and_its_end_sets_off_a_schedule() {
     let listed = object(&nest.spindle(["--json", "run", "ls", "--external"]));
     assert_eq!(listed["runs"][0]["state"], "succeeded", "{listed}");
     assert_eq!(names(&project), [PathBuf::from(".runs")], "something was written");
+}
+
+fn files_below(directory: &Path) -> usize {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| if path.is_dir() { files_below(&path) } else { 1 }).sum()
 }
 
 fn names(directory: &Path) -> Vec<PathBuf> {

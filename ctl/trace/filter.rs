@@ -41,8 +41,8 @@ pub(crate) struct FilterArgs {
 }
 
 impl FilterArgs {
-    /// As the wire wants it; `category` keeps sessions that have such a signal.
-    pub(crate) fn to_wire(&self, category: Option<&str>) -> SessionFilter {
+    /// As the wire wants it; `categories` keeps sessions that have such a signal.
+    pub(crate) fn to_wire(&self, categories: &[String]) -> SessionFilter {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
         SessionFilter {
             since: self.since.map(to_wire),
@@ -52,7 +52,7 @@ impl FilterArgs {
             repository: text(&self.repository),
             policy: text(&self.policy),
             profile: text(&self.profile),
-            category: category.unwrap_or_default().to_owned(),
+            categories: categories.to_vec(),
         }
     }
 }
@@ -64,9 +64,9 @@ pub(crate) struct SignalArgs {
     #[arg(long = "type", value_enum, value_name = "TYPE")]
     kind: Option<TypeChoice>,
 
-    /// Only this category, such as `exec_failure`
-    #[arg(long, value_name = "CATEGORY")]
-    pub(crate) category: Option<String>,
+    /// Only of this category, such as `exec_failure`, or of one of several
+    #[arg(long = "category", value_name = "CATEGORY", value_delimiter = ',')]
+    pub(crate) categories: Vec<String>,
 
     /// At least this severity, from 0 to 1
     #[arg(long, value_name = "SEVERITY", default_value_t = 0.0, hide_default_value = true)]

@@ -97,7 +97,7 @@ fn sorted(counts: &HashMap<String, u64>) -> BTreeMap<&str, u64> {
 
 impl ReportArgs {
     pub(crate) async fn perform(self, app: &App, client: &Client) -> Result<Exit, CtlError> {
-        let request = GetReportRequest { filter: Some(self.filter.to_wire(None)) };
+        let request = GetReportRequest { filter: Some(self.filter.to_wire(&[])) };
         let report =
             client.traces().get_report(request).await.map_err(calling("make the report"))?.into_inner();
         if app.out.is_json() {

@@ -108,7 +108,7 @@ impl SessionArgs {
             ("repository", clean(&session.git_url)),
             ("commit", clean(&format!("{} {}", session.git_commit, session.git_branch))),
             ("codex", clean(&format!("{} {}", session.cli_version, session.originator))),
-            ("turns", format!("{} in {} requests, {} epochs", counts.turns, counts.requests, counts.epochs)),
+            ("turns", format!("{} (requests: {}, epochs: {})", counts.turns, counts.requests, counts.epochs)),
             ("calls", format!("{}: {} commands, {} patches", counts.calls, counts.execs, counts.patches)),
             (
                 "approvals",

@@ -17,16 +17,16 @@ use crate::show::time::{relative, timestamp};
 const AFTER_HELP: &str = "\
 Examples:
   spindle trace sessions --since 1d
-  spindle trace sessions --category denial_exec --repository payments
+  spindle trace sessions --category denial_exec,denial_patch --repository payments
   spindle --json trace sessions --all | jq -r '.sessions[] | [.id, .model, .friction] | @tsv'
   spindle --json trace sessions --limit 100 --page-token TOKEN";
 
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct SessionsArgs {
-    /// With at least one signal of this category
-    #[arg(long, value_name = "CATEGORY")]
-    category: Option<String>,
+    /// With at least one signal of this category, or of one of several
+    #[arg(long = "category", value_name = "CATEGORY", value_delimiter = ',')]
+    categories: Vec<String>,
 
     #[command(flatten)]
     page: PageArgs,
@@ -37,7 +37,7 @@ pub(crate) struct SessionsArgs {
 
 impl SessionsArgs {
     pub(crate) async fn perform(self, app: &App, client: &Client) -> Result<Exit, CtlError> {
-        let filter = self.filter.to_wire(self.category.as_deref());
+        let filter = self.filter.to_wire(&self.categories);
         let ask = async |page_size, page_token| {
             let request = ListSessionsRequest { page_size, page_token, filter: Some(filter.clone()) };
             let answer = client.traces().list_sessions(request).await?.into_inner();

@@ -18,7 +18,7 @@ const AFTER_HELP: &str = "\
 Examples:
   spindle trace signals --since 1d --min-severity 0.6
   spindle trace signals --session 01930f5e --type friction
-  spindle trace signals --category denial_exec --repository payments
+  spindle trace signals --category denial_exec,denial_patch --repository payments
   spindle --json trace signals --rules compat --all | jq '.signals | length'
   spindle trace show SIGNAL                # the records that a signal stands on";
 
@@ -74,10 +74,10 @@ impl SignalsArgs {
             }
             .into(),
             r#type: self.which.wire_type(),
-            category: self.which.category.clone().unwrap_or_default(),
+            categories: self.which.categories.clone(),
             min_severity: self.which.min_severity,
             session: self.session.clone().unwrap_or_default(),
-            filter: Some(self.filter.to_wire(None)),
+            filter: Some(self.filter.to_wire(&[])),
         }
     }
 }

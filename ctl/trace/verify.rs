@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 use spindle_client::Client;
+use spindle_client::v1::verified::What as Told;
 use spindle_client::v1::verify_trace_request::What;
-use spindle_client::v1::{Finding, VerifyTraceRequest};
+use spindle_client::v1::{Finding, VerifyTotals, VerifyTraceRequest};
 
 use super::view::{path_bytes, path_text};
 use crate::app::App;
@@ -25,14 +26,15 @@ Ends with 1 when there is an error. With --json each finding is a line.
 Examples:
   spindle trace verify
   spindle trace verify 01930f5e
+  spindle trace verify ~/.codex
   spindle trace verify ~/.codex/trace_spine/01930f5e-77aa-7c01-9b1d-2f0f6a0c4e11
   spindle --json trace verify ./bundle | jq -r 'select(.level == \"error\") | .message'";
 
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct VerifyArgs {
-    /// A session, or a path: a thread's directory, a segment, a rollout, a bundle, a Codex home
-    /// [default: all that is watched]
+    /// A session, or a path: a thread's directory, a segment, a rollout, a bundle, a Codex home, or any directory, of
+    /// which all is verified that lies below it [default: all that is watched]
     #[arg(value_name = "SESSION|PATH")]
     what: Option<String>,
 }
@@ -67,15 +69,17 @@ impl VerifyArgs {
         let request = VerifyTraceRequest { what: self.what.map(target).transpose()? };
         let answer = client.traces().verify_trace(request).await.map_err(calling("verify traces"))?;
         let mut findings = answer.into_inner();
-        let (mut errors, mut warnings) = (0_u64, 0_u64);
-        while let Some(finding) = findings.message().await.map_err(calling("verify traces"))? {
-            let tone = if finding.level == "error" {
-                errors += 1;
-                Tone::Bad
-            } else {
-                warnings += 1;
-                Tone::Busy
+        let mut totals = VerifyTotals::default();
+        while let Some(told) = findings.message().await.map_err(calling("verify traces"))? {
+            let finding = match told.what {
+                Some(Told::Finding(finding)) => finding,
+                Some(Told::Totals(last)) => {
+                    totals = last;
+                    continue;
+                }
+                None => continue,
             };
+            let tone = if finding.level == "error" { Tone::Bad } else { Tone::Busy };
             if app.out.is_json() {
                 app.out.document(&FindingView::from(&finding))?;
                 continue;
@@ -87,7 +91,8 @@ impl VerifyArgs {
             let level = app.out.paint(&finding.level, tone);
             app.out.line(&format!("{level} {place}: {} [{}]", clean(&finding.message), finding.code))?;
         }
-        app.out.note(&format!("{errors} errors, {warnings} warnings"));
+        let VerifyTotals { verified, errors, warnings } = totals;
+        app.out.note(&format!("verified: {verified}, errors: {errors}, warnings: {warnings}"));
         Ok(if errors > 0 { Exit::FAILED } else { Exit::DONE })
     }
 }

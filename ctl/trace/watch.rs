@@ -58,7 +58,7 @@ impl WatchArgs {
         let request = WatchSignalsRequest {
             from: self.from,
             r#type: self.which.wire_type(),
-            category: self.which.category.clone().unwrap_or_default(),
+            categories: self.which.categories.clone(),
             min_severity: self.which.min_severity,
         };
         let mut changes = SignalWatch::new(client.clone(), request, app.wait_patiently());

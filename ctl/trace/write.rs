@@ -354,7 +354,7 @@ impl ExportArgs {
             file: path_bytes(absolute(&file)?),
             force: self.force,
             raw: self.raw,
-            filter: Some(self.filter.to_wire(None)),
+            filter: Some(self.filter.to_wire(&[])),
         };
         let written = client.traces().export_traces(request).await.map_err(calling("export traces"))?;
         show_files(app, &written.into_inner())

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::error::{from_run, from_start, from_watch, invalid};
-use super::list::{Streamed, page_size, until_stopped};
+use super::list::{Listing, Streamed, page_size, until_stopped};
 use super::log;
 use super::template;
 use super::view::{self, read_time, state_of};
@@ -84,11 +84,12 @@ impl RunService for Runs {
         request: Request<v1::ListRunsRequest>,
     ) -> Result<Response<v1::ListRunsResponse>, Status> {
         let request = request.into_inner();
-        let (size, before) = (page_size(request.page_size), page_token(&request.page_token)?);
+        let (size, listing) = (page_size(request.page_size), listing(&request));
+        let before = before(&listing, &request.page_token)?;
         let page = self.engine.list(filter(request)?, size, before).await.map_err(from_run)?;
         Ok(Response::new(v1::ListRunsResponse {
             runs: page.runs.iter().map(|run| view::run(&self.engine, run)).collect(),
-            next_page_token: page.next.map(|run| run.to_string()).unwrap_or_default(),
+            next_page_token: page.next.map(|run| listing.token(&run.to_string())).unwrap_or_default(),
         }))
     }
 
@@ -238,13 +239,24 @@ impl Watch {
     }
 }
 
-fn page_token(token: &str) -> Result<Option<RunId>, Status> {
-    if token.is_empty() {
-        return Ok(None);
+/// What a page of runs goes on with.
+fn listing(request: &v1::ListRunsRequest) -> Listing {
+    let asked = v1::ListRunsRequest {
+        page_size: 0,
+        page_token: String::new(),
+        created_after: None,
+        created_before: None,
+        ..request.clone()
+    };
+    Listing::new("runs", &asked)
+}
+
+/// The run that a page comes after; none for the first page.
+fn before(listing: &Listing, token: &str) -> Result<Option<RunId>, Status> {
+    match listing.place(token)? {
+        "" => Ok(None),
+        place => place.parse().map(|id| Some(RunId(id))).map_err(|_| Listing::refusal(token)),
     }
-    let id =
-        token.parse().map_err(|_| invalid("INVALID_ID", "the page token is not one that a list gave"))?;
-    Ok(Some(RunId(id)))
 }
 
 fn filter(request: v1::ListRunsRequest) -> Result<Filter, Status> {

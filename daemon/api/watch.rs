@@ -15,7 +15,7 @@ use trace::rundir::ExternalRun;
 use trace::tail::RootState;
 
 use super::error::{invalid, shutting_down, status, store_failed, whole};
-use super::list::page_size;
+use super::list::{Listing, page_size};
 use super::view::time;
 
 /// Serves registered directories.
@@ -58,23 +58,26 @@ impl WatchService for Watches {
         &self,
         request: Request<v1::ListExternalRunsRequest>,
     ) -> Result<Response<v1::ListExternalRunsResponse>, Status> {
-        let v1::ListExternalRunsRequest { page_size: size, page_token, state, tool } = request.into_inner();
+        let mut request = request.into_inner();
+        let page_token = std::mem::take(&mut request.page_token);
+        let size = page_size(std::mem::take(&mut request.page_size));
+        let listing = Listing::new("external runs", &request);
+        let v1::ListExternalRunsRequest { state, tool, .. } = request;
         let fits = |word: String, wanted: &str| wanted.is_empty() || word == wanted;
         let mut runs = self.externals.runs().map_err(from_external)?;
         runs.retain(|run| fits(run.state.to_string(), &state) && fits(run.tool.to_string(), &tool));
         runs.sort_by_cached_key(place);
-        if !page_token.is_empty() {
-            let after = read_token(&page_token).ok_or_else(|| {
-                invalid("INVALID_PAGE_TOKEN", format!("{page_token:?} is no page token of this list"))
-            })?;
+        let after = listing.place(&page_token)?;
+        if !after.is_empty() {
+            let after = read_place(after).ok_or_else(|| Listing::refusal(&page_token))?;
             runs.retain(|run| place(run) > after);
         }
-        let more = runs.len() > page_size(size);
-        runs.truncate(page_size(size));
-        let next_page_token = runs.last().filter(|_| more).map(|run| token(&place(run))).unwrap_or_default();
+        let more = runs.len() > size;
+        runs.truncate(size);
+        let next = runs.last().filter(|_| more).map(|run| shown(&place(run))).unwrap_or_default();
         Ok(Response::new(v1::ListExternalRunsResponse {
             runs: runs.iter().map(external_run).collect(),
-            next_page_token,
+            next_page_token: listing.token(&next),
         }))
     }
 }
@@ -87,12 +90,12 @@ fn place(run: &ExternalRun) -> Place {
     (Reverse(began), id(run))
 }
 
-fn token((Reverse(began), id): &Place) -> String {
+fn shown((Reverse(began), id): &Place) -> String {
     format!("{began}/{id}")
 }
 
-fn read_token(token: &str) -> Option<Place> {
-    let (began, id) = token.split_once('/')?;
+fn read_place(shown: &str) -> Option<Place> {
+    let (began, id) = shown.split_once('/')?;
     Some((Reverse(began.parse().ok()?), id.to_owned()))
 }
 

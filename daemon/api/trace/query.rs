@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use futures_util::{Stream, StreamExt as _};
 use insight::rules::check_category;
 use insight::{
-    Ingest, Ingested, Insight, InsightError, InsightStats, PageRequest, Progress, Report, SessionFilter,
+    Ingest, Ingested, Insight, InsightError, InsightStats, Page, PageRequest, Progress, Report, SessionFilter,
 };
+use prost::Message;
 use spindle_client::v1;
 use spindle_client::v1::trace_service_server::TraceService;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,7 @@ use trace::source::Store;
 use super::error::from_insight;
 use super::{verify, view, write};
 use crate::api::error::invalid;
-use crate::api::list::{Streamed, page_size, until_stopped};
+use crate::api::list::{Listing, Streamed, page_size, until_stopped};
 use crate::api::view::{read_time, time};
 
 /// How many rows beside turns and calls a session is shown with.
@@ -60,8 +61,28 @@ fn rows() -> PageRequest {
     PageRequest { size: SHOWN_ROWS, token: String::new() }
 }
 
-fn page(size: u32, token: String) -> PageRequest {
-    PageRequest { size: page_size(size), token }
+/// A page of a list, and the list that its token belongs to: with `asked`, what narrows the list.
+pub(super) struct Paged {
+    listing: Listing,
+    pub(super) request: PageRequest,
+}
+
+impl Paged {
+    pub(super) fn new(name: &str, asked: &impl Message, size: u32, token: &str) -> Result<Self, Status> {
+        let listing = Listing::new(name, asked);
+        let token = listing.place(token)?.to_owned();
+        Ok(Self { listing, request: PageRequest { size: page_size(size), token } })
+    }
+
+    /// The token of the page that follows one.
+    pub(super) fn next<T>(&self, page: &Page<T>) -> String {
+        self.listing.token(&page.next)
+    }
+}
+
+/// A filter without its times, as page tokens know it.
+pub(super) fn timeless(filter: Option<&v1::SessionFilter>) -> v1::SessionFilter {
+    v1::SessionFilter { since: None, until: None, ..filter.cloned().unwrap_or_default() }
 }
 
 /// A filter, from the wire.
@@ -76,7 +97,7 @@ pub(super) fn filter(wire: v1::SessionFilter) -> Result<SessionFilter, Status> {
     Ok(SessionFilter {
         since: time(wire.since)?,
         until: time(wire.until)?,
-        categories: category(wire.category)?.into_iter().collect(),
+        categories: categories(wire.categories)?,
         severity: None,
         source: given(wire.source),
         model: given(wire.model),
@@ -121,12 +142,13 @@ impl TraceService for Traces {
         request: Request<v1::ListSessionsRequest>,
     ) -> Result<Response<v1::ListSessionsResponse>, Status> {
         let request = request.into_inner();
-        let (filter, page) =
-            (filter(request.filter.unwrap_or_default())?, page(request.page_size, request.page_token));
-        let page = self.insight.sessions(filter, page).await.map_err(from_insight)?;
+        let asked = timeless(request.filter.as_ref());
+        let filter = filter(request.filter.unwrap_or_default())?;
+        let paged = Paged::new("sessions", &asked, request.page_size, &request.page_token)?;
+        let page = self.insight.sessions(filter, paged.request.clone()).await.map_err(from_insight)?;
         Ok(Response::new(v1::ListSessionsResponse {
             sessions: page.items.iter().map(view::session_view).collect(),
-            next_page_token: page.next,
+            next_page_token: paged.next(&page),
         }))
     }
 
@@ -159,11 +181,12 @@ impl TraceService for Traces {
     ) -> Result<Response<v1::ListTurnsResponse>, Status> {
         let request = request.into_inner();
         let id = self.resolve(&request.session).await?;
-        let page = self.insight.turns(&id, page(request.page_size, request.page_token)).await;
-        let page = page.map_err(from_insight)?;
+        let asked = v1::ListTurnsRequest { session: id.to_string(), ..Default::default() };
+        let paged = Paged::new("turns", &asked, request.page_size, &request.page_token)?;
+        let page = self.insight.turns(&id, paged.request.clone()).await.map_err(from_insight)?;
         Ok(Response::new(v1::ListTurnsResponse {
             turns: page.items.iter().map(view::turn).collect(),
-            next_page_token: page.next,
+            next_page_token: paged.next(&page),
         }))
     }
 
@@ -177,13 +200,15 @@ impl TraceService for Traces {
             word => Some(outcome(word)?),
         };
         let id = self.resolve(&request.session).await?;
-        let page = self.insight.calls(&id, page(request.page_size, request.page_token)).await;
-        let page = page.map_err(from_insight)?;
+        let asked =
+            v1::ListCallsRequest { session: id.to_string(), outcome: request.outcome, ..Default::default() };
+        let paged = Paged::new("calls", &asked, request.page_size, &request.page_token)?;
+        let page = self.insight.calls(&id, paged.request.clone()).await.map_err(from_insight)?;
         let approvals = self.approvals(&id).await?;
         let wanted = page.items.iter().filter(|call| outcome.is_none_or(|outcome| call.outcome == outcome));
         Ok(Response::new(v1::ListCallsResponse {
             calls: wanted.map(|call| view::call(call, decision(call, &approvals))).collect(),
-            next_page_token: page.next,
+            next_page_token: paged.next(&page),
         }))
     }
 
@@ -204,7 +229,7 @@ impl TraceService for Traces {
         Ok(Response::new(show_stats(stats)))
     }
 
-    type VerifyTraceStream = Streamed<v1::Finding>;
+    type VerifyTraceStream = Streamed<v1::Verified>;
 
     async fn verify_trace(
         &self,
@@ -372,13 +397,12 @@ fn show_stats(stats: InsightStats) -> v1::TraceStats {
     }
 }
 
-/// The category that is asked for; none for all.
-pub(super) fn category(name: String) -> Result<Option<String>, Status> {
-    if name.is_empty() {
-        return Ok(None);
+/// The categories that are asked for; none for all.
+pub(super) fn categories(names: Vec<String>) -> Result<Vec<String>, Status> {
+    for name in &names {
+        check_category(name).map_err(|unknown| invalid("INVALID_SPEC", unknown.to_string()))?;
     }
-    check_category(&name).map_err(|unknown| invalid("INVALID_SPEC", unknown.to_string()))?;
-    Ok(Some(name))
+    Ok(names)
 }
 
 fn outcome(word: &str) -> Result<CallOutcome, Status> {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use futures_util::{Stream, StreamExt as _};
 use insight::{
-    EvidenceContent, Insight, InsightError, PageRequest, Phase, SessionFilter, Signal, SignalChange,
-    SignalFilter, SignalStream,
+    EvidenceContent, Insight, InsightError, Phase, SessionFilter, Signal, SignalChange, SignalFilter,
+    SignalStream,
 };
 use spindle_client::v1;
 use spindle_client::v1::signal_service_server::SignalService;
@@ -15,9 +15,10 @@ use tonic::{Request, Response, Status};
 use trace::SessionId;
 
 use super::error::from_insight;
+use super::query::{Paged, categories, timeless};
 use super::view;
 use crate::api::error::invalid;
-use crate::api::list::{Streamed, page_size, until_stopped};
+use crate::api::list::{Streamed, until_stopped};
 use crate::api::view::time;
 
 /// Longest evidence that fits a message.
@@ -79,11 +80,20 @@ impl SignalService for Signals {
         request: Request<v1::ListSignalsRequest>,
     ) -> Result<Response<v1::ListSignalsResponse>, Status> {
         let request = request.into_inner();
-        let page = PageRequest { size: page_size(request.page_size), token: request.page_token.clone() };
+        let mut asked = v1::ListSignalsRequest {
+            page_size: 0,
+            page_token: String::new(),
+            filter: Some(timeless(request.filter.as_ref())),
+            ..request.clone()
+        };
+        let (size, token) = (request.page_size, request.page_token.clone());
         let filter = self.filter(request).await?;
-        let page = self.insight.signals(filter, page).await.map_err(from_insight)?;
+        // However the session was abbreviated.
+        asked.session = filter.session.as_ref().map(ToString::to_string).unwrap_or_default();
+        let paged = Paged::new("signals", &asked, size, &token)?;
+        let page = self.insight.signals(filter, paged.request.clone()).await.map_err(from_insight)?;
         let signals = self.shown(&page.items).await?;
-        Ok(Response::new(v1::ListSignalsResponse { signals, next_page_token: page.next }))
+        Ok(Response::new(v1::ListSignalsResponse { signals, next_page_token: paged.next(&page) }))
     }
 
     async fn get_signal(
@@ -101,7 +111,7 @@ impl SignalService for Signals {
         request: Request<v1::WatchSignalsRequest>,
     ) -> Result<Response<Self::WatchSignalsStream>, Status> {
         let request = request.into_inner();
-        super::query::category(request.category.clone())?;
+        categories(request.categories.clone())?;
         let changes = self.insight.watch_signals(request.from.unwrap_or(0)).map_err(from_insight)?;
         let watch = Watch { signals: self.clone(), request };
         Ok(Response::new(until_stopped(&self.stopping, watch.stream(changes))))
@@ -153,7 +163,7 @@ impl Signals {
         let sessions = super::query::filter(request.filter.unwrap_or_default())?;
         Ok(SignalFilter {
             sessions: SessionFilter {
-                categories: super::query::category(request.category)?.into_iter().collect(),
+                categories: categories(request.categories)?,
                 severity: severity(request.min_severity)?,
                 ..sessions
             },
@@ -182,14 +192,14 @@ impl Watch {
     fn wants(&self, change: &SignalChange) -> bool {
         let kind = view::kind_of(self.request.r#type());
         kind.is_none_or(|kind| kind == change.kind)
-            && (self.request.category.is_empty() || self.request.category == change.category)
+            && (self.request.categories.is_empty() || self.request.categories.contains(&change.category))
             && change.severity >= self.request.min_severity
     }
 
     async fn show(&self, change: SignalChange) -> Result<v1::SignalChange, Status> {
         let signal = match &change.signal {
             Some(signal) => Files::new(&self.signals.insight).show(signal).await?,
-            None => view::withdrawn(&change),
+            None => view::withdrawn_since(&change),
         };
         Ok(v1::SignalChange {
             number: change.number,

@@ -1,19 +1,17 @@
 //! Verification: of a session, of a path, of everything that is watched.
 
-use std::iter;
 use std::path::{Path, PathBuf};
 
 use futures_util::Stream;
 use insight::{PageRequest, SessionFilter};
 use spindle_client::v1;
+use spindle_client::v1::verified::What as Told;
 use spindle_client::v1::verify_trace_request::What;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
-use trace::Catalog;
 use trace::session::Format;
-use trace::source::Store;
-use trace::verify::{Finding, Level, verify};
+use trace::verify::{Finding, Level, below, verify};
 
 use super::error::from_insight;
 use super::query::{Traces, path};
@@ -35,7 +33,7 @@ struct Target {
 pub(super) async fn findings(
     traces: &Traces,
     request: v1::VerifyTraceRequest,
-) -> Result<impl Stream<Item = Result<v1::Finding, Status>> + Send + use<>, Status> {
+) -> Result<impl Stream<Item = Result<v1::Verified, Status>> + Send + use<>, Status> {
     let targets = match request.what {
         None => watched(traces).await?,
         Some(What::Session(text)) => vec![of_session(traces, &text).await?],
@@ -43,14 +41,22 @@ pub(super) async fn findings(
     };
     let (sender, receiver) = mpsc::channel(QUEUE);
     tokio::task::spawn_blocking(move || {
+        // Not, when nobody listens any longer.
+        let tell = |told| sender.blocking_send(Ok(v1::Verified { what: Some(told) })).is_ok();
+        let mut totals = v1::VerifyTotals::default();
         for target in targets {
+            totals.verified += 1;
             for finding in verify(&target.path) {
-                // Nobody listens any longer.
-                if sender.blocking_send(Ok(show(&finding, &target.session))).is_err() {
+                match finding.level {
+                    Level::Error => totals.errors += 1,
+                    Level::Warning => totals.warnings += 1,
+                }
+                if !tell(Told::Finding(show(&finding, &target.session))) {
                     return;
                 }
             }
         }
+        tell(Told::Totals(totals));
     });
     Ok(ReceiverStream::new(receiver))
 }
@@ -76,36 +82,23 @@ async fn watched(traces: &Traces) -> Result<Vec<Target>, Status> {
     }
 }
 
-/// What lies at a path: a Codex home or a bundle has several things to verify.
+/// What lies at a path or below it.
 async fn at(path: PathBuf) -> Result<Vec<Target>, Status> {
+    let shown = path.display().to_string();
+    let missing = |text| status(Code::NotFound, "INVALID_PATH", text, "");
     if !path.exists() {
-        let text = format!("there is nothing at {}", path.display());
-        return Err(status(Code::NotFound, "INVALID_PATH", text, ""));
+        return Err(missing(format!("there is nothing at {shown}")));
     }
-    if Store::is_home(&path) {
-        let listed = tokio::task::spawn_blocking(move || in_home(path)).await;
-        return listed.map_err(|error| Status::internal(error.to_string()));
+    let found = tokio::task::spawn_blocking(move || below(&path)).await;
+    let found = found.map_err(|error| Status::internal(error.to_string()))?;
+    if found.is_empty() {
+        return Err(missing(format!("there is no spine, rollout or bundle in {shown} or below it")));
     }
-    let targets = if path.join("bundle.json").is_file() { in_bundle(&path) } else { vec![path] };
-    Ok(targets.into_iter().map(|path| Target { path, session: String::new() }).collect())
-}
-
-fn in_home(home: PathBuf) -> Vec<Target> {
-    let catalog = Catalog::new(vec![home]);
-    let mut ids = Vec::new();
-    catalog.scan(&mut |id| ids.push(id.clone()));
-    let sources = ids.iter().filter_map(|id| catalog.source(id));
-    let target = |source: trace::SessionSource| {
-        let first = source.files.first()?;
-        Some(Target { path: root(source.format, &first.path), session: source.id.to_string() })
+    let target = |target: trace::verify::Target| Target {
+        path: target.path,
+        session: target.thread.map(|thread| thread.to_string()).unwrap_or_default(),
     };
-    sources.filter_map(target).collect()
-}
-
-/// A bundle, which is verified against its list and with its spines, and the rollouts in it.
-fn in_bundle(bundle: &Path) -> Vec<PathBuf> {
-    let rollouts = std::fs::read_dir(bundle.join("rollout")).into_iter().flatten().flatten();
-    iter::once(bundle.to_owned()).chain(rollouts.map(|entry| entry.path())).collect()
+    Ok(found.into_iter().map(target).collect())
 }
 
 /// A spine and a bundle are verified as the directories that they are, with what lies beside their records.

@@ -234,8 +234,8 @@ pub(super) fn rules_of(rules: v1::RuleSet) -> RuleSet {
     }
 }
 
-/// What is left of a signal that has been withdrawn.
-pub(super) fn withdrawn(change: &insight::SignalChange) -> v1::Signal {
+/// What an earlier change still tells of a signal that has been withdrawn since.
+pub(super) fn withdrawn_since(change: &insight::SignalChange) -> v1::Signal {
     v1::Signal {
         id: change.id.to_string(),
         r#type: kind(change.kind).into(),

@@ -12,7 +12,7 @@ use trace::SessionId;
 
 use crate::ingest::session::Change;
 use crate::signal::{Signal, SignalId, SignalType};
-use crate::store::message::{ChangeLogMessage, Numbered};
+use crate::store::message::{ChangeLogMessage, Numbered, PageItem as _};
 use crate::store::page::{self, Kind};
 use crate::store::tables::Log as LogTable;
 use crate::view::{InsightError, Phase, SignalChange};
@@ -85,7 +85,7 @@ impl Log {
                         category: signal.category.clone(),
                         severity: signal.severity,
                         live,
-                        signal: (phase != Phase::Withdrawn).then_some(signal),
+                        signal: Some(signal),
                     }),
                 )
             })
@@ -181,7 +181,7 @@ impl Log {
         Ok(given)
     }
 
-    /// The stored changes from a number on, in order, without the signals themselves.
+    /// The stored changes from a number on, in order, without the signals that stand with their sessions.
     fn changes(
         &self,
         from: u64,
@@ -235,10 +235,17 @@ fn message(ordinal: u32, change: &SignalChange) -> ChangeLogMessage {
         severity: change.severity,
         live: change.live,
         ordinal,
+        withdrawn: change
+            .signal
+            .clone()
+            .filter(|_| change.phase == Phase::Withdrawn)
+            .map(|signal| Numbered { ordinal, signal }.into_message()),
     }
 }
 
 fn read(number: u64, message: ChangeLogMessage) -> Option<SignalChange> {
+    let session: SessionId = message.session.parse().ok()?;
+    let withdrawn = message.withdrawn.map(|withdrawn| Numbered::from_message(withdrawn, &session).signal);
     Some(SignalChange {
         number,
         told_at: Timestamp::from_microsecond(message.told_at).unwrap_or_default(),
@@ -247,13 +254,13 @@ fn read(number: u64, message: ChangeLogMessage) -> Option<SignalChange> {
             1 => Phase::Withdrawn,
             _ => Phase::Settled,
         },
-        session: message.session.parse().ok()?,
+        session,
         id: SignalId(message.id),
         kind: if message.delight { SignalType::Delight } else { SignalType::Friction },
         category: message.category,
         severity: message.severity,
         live: message.live,
-        signal: None,
+        signal: withdrawn,
     })
 }
 

@@ -31,6 +31,10 @@ use crate::view::{
 /// The most items of a page.
 const LARGEST_PAGE: usize = 1000;
 
+/// Among how many earlier sessions the one is looked for that has started a sub-agent. As many are read in a few
+/// milliseconds.
+const EARLIER: usize = 1000;
+
 /// How many repositories a report names.
 const REPOSITORIES: usize = 10;
 
@@ -84,7 +88,7 @@ impl Query<'_> {
                 next = last.map(|(time, id): (u64, String)| format!("{time:016x}.{id}")).unwrap_or_default();
                 break;
             }
-            items.extend(view(&key.1, &row));
+            items.extend(self.view(&key, &row)?);
             last = Some(key);
         }
         Ok(Page { items, next })
@@ -101,7 +105,8 @@ impl Query<'_> {
     pub(crate) fn session(&self, text: &str) -> Result<SessionDetail> {
         let id = self.resolve(text)?;
         let (row, cursor) = self.known(&id)?;
-        let view = view(id.as_str(), &row).ok_or_else(|| InsightError::NoSession(text.to_owned()))?;
+        let place = (cursor.indexed_at.unwrap_or(0), id.to_string());
+        let view = self.view(&place, &row)?.ok_or_else(|| InsightError::NoSession(text.to_owned()))?;
         let files = cursor.files.iter().map(|file| FileView {
             index: file.index,
             path: files::path(file),
@@ -116,6 +121,29 @@ impl Query<'_> {
             children,
             view,
         })
+    }
+
+    /// A session as lists show it, with what only others know of it.
+    fn view(&self, place: &(u64, String), row: &SessionMessage) -> Result<Option<SessionView>> {
+        let mut view = view(&place.1, row);
+        if let Some(view) =
+            view.as_mut().filter(|view| view.session.parent.is_none() && is_sub_agent(&row.source))
+        {
+            view.session.parent = self.starter(place)?;
+        }
+        Ok(view)
+    }
+
+    /// The session that tells of a sub-agent that it is its own. The records of a review do not say whose it is.
+    fn starter(&self, (time, id): &(u64, String)) -> Result<Option<SessionId>> {
+        // Who starts another began before, and mostly not long before.
+        for row in self.in_order(Bound::Included((*time, String::new()))).take(EARLIER) {
+            let ((_, other), row) = row?;
+            if row.children.contains(id) {
+                return Ok(other.parse().ok());
+            }
+        }
+        Ok(None)
     }
 
     pub(crate) fn source(&self, text: &str) -> Result<SourceView> {

@@ -379,7 +379,8 @@ pub struct SignalChange {
     pub severity: f64,
     /// Whether it was news: told as an event as well, and seen by triggers.
     pub live: bool,
-    /// The signal as it is now; none if it has been withdrawn since.
+    /// The signal as it is now, or as it was when it was withdrawn. None only of a change before its withdrawal, once
+    /// that has come and the change has left the memory: its withdrawal, which follows, tells of it.
     pub signal: Option<Arc<Signal>>,
 }
 

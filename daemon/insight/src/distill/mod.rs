@@ -436,7 +436,7 @@ impl<'a> Draft<'a> {
     fn metadata(&self, selection: &Selection, transcript: &Transcript, redactor: &mut Redactor) -> Metadata {
         redactor.enter("task.toml");
         let mut clean = |text: &str| printable(&redactor.text(text));
-        let head = &transcript.head;
+        let (head, settings) = (&transcript.head, self.window.settings(transcript));
         let entries: Vec<_> = self.window.entries(transcript).map(|(_, entry)| entry).collect();
         let mut turns: Vec<String> = Vec::new();
         let mut calls: Vec<String> = Vec::new();
@@ -490,10 +490,10 @@ impl<'a> Draft<'a> {
             detector: signal.map(|signal| clean(&signal.detector)),
             rule_set: signal.and_then(|signal| plain_name(&signal.rule_set)),
             session_source: head.source.as_deref().map(&mut clean),
-            model: head.model.as_deref().map(&mut clean),
+            model: settings.model.map(&mut clean),
             cli_version: head.cli_version.as_deref().map(&mut clean),
-            approval_policy: head.approval_policy.as_deref().map(&mut clean),
-            sandbox_policy: head.sandbox_policy.as_deref().map(&mut clean),
+            approval_policy: settings.approval_policy.map(&mut clean),
+            sandbox_policy: settings.sandbox_policy.map(&mut clean),
             notes: self.notes.clone(),
             ..Metadata::default()
         };

@@ -523,3 +523,24 @@ fn what_was_done_without_a_patch_is_solved_by_the_working_tree_that_was_found_at
     assert_eq!(fs::read_to_string(repo.join("value")).unwrap(), "done\n");
     assert!(repo.join("after").exists() && !repo.join("before").exists());
 }
+
+#[test]
+fn a_task_tells_the_settings_under_which_its_part_of_the_session_began() {
+    let mut records = records();
+    let second = records.iter().position(|record| record["payload"]["turn_id"] == "3").unwrap();
+    for record in &mut records[second..] {
+        if record["type"] == "turn_context" {
+            record["payload"]["context"]["sandbox_policy"] = json!({"type": "danger-full-access"});
+            record["payload"]["context"]["approval_policy"] = json!("never");
+            record["payload"]["context"]["model"] = json!("another-model");
+        }
+    }
+    let settings = |first, last| {
+        let task = Task::of(&records, &Selection::Turns { first, last }, &Options::default()).unwrap();
+        let metadata = task.made.metadata.clone();
+        [metadata.sandbox_policy, metadata.approval_policy, metadata.model].map(Option::unwrap)
+    };
+    assert_eq!(settings(1, 1), ["danger-full-access", "never", "another-model"]);
+    assert_eq!(settings(0, 1), settings(0, 0));
+    assert_ne!(settings(0, 0)[0], "danger-full-access");
+}

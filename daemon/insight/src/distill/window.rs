@@ -39,6 +39,47 @@ impl Window {
         let (first, last) = (self.first, self.last);
         transcript.entries.iter().enumerate().filter(move |(index, _)| (first..=last).contains(index))
     }
+
+    /// The settings under which the work of the window begins: the last ones that are told before the agent does or
+    /// says anything in it, as the settings of a turn stand behind its beginning. What is not told by then is what the
+    /// session names first.
+    pub(super) fn settings(self, transcript: &Transcript) -> InForce<'_> {
+        let opens = |what: &What| {
+            matches!(
+                what,
+                What::EpochBegan
+                    | What::TurnBegan
+                    | What::Context { .. }
+                    | What::User(_)
+                    | What::Git { .. }
+                    | What::DiffFile { .. }
+            )
+        };
+        let begins = self.entries(transcript).find(|(_, entry)| !opens(&entry.what));
+        let begins = begins.map_or(self.last.saturating_add(1), |(index, _)| index);
+        let mut settings = InForce::default();
+        for entry in transcript.entries.iter().take(begins) {
+            if let What::Context { model, approval_policy, sandbox_policy, .. } = &entry.what {
+                settings.model = model.as_deref().or(settings.model);
+                settings.approval_policy = approval_policy.as_deref().or(settings.approval_policy);
+                settings.sandbox_policy = sandbox_policy.as_deref().or(settings.sandbox_policy);
+            }
+        }
+        let head = &transcript.head;
+        InForce {
+            model: settings.model.or(head.model.as_deref()),
+            approval_policy: settings.approval_policy.or(head.approval_policy.as_deref()),
+            sandbox_policy: settings.sandbox_policy.or(head.sandbox_policy.as_deref()),
+        }
+    }
+}
+
+/// Settings that were in force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct InForce<'a> {
+    pub(super) model: Option<&'a str>,
+    pub(super) approval_policy: Option<&'a str>,
+    pub(super) sandbox_policy: Option<&'a str>,
 }
 
 /// How many turns a signal's window grows by in search of a verifier.

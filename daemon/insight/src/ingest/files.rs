@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use trace::source::{FileIdentity, SessionSource, SourceFile};
@@ -16,6 +16,9 @@ use crate::store::tables::{CursorRow, FileRow};
 
 /// How many bytes of a file's beginning, and before the place where reading stands, are remembered as a hash.
 const SAMPLE: usize = 128;
+
+/// So long at the most is between the time and the size of an append, as a stat sees them.
+const APPENDING: Duration = Duration::from_millis(2);
 
 /// What is to be done about a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +40,8 @@ pub(crate) enum Why {
     Source,
     /// A file was replaced by another.
     Replaced,
-    /// A file is shorter than what was read of it, or other bytes stand in it.
+    /// A file is shorter than what was read of it, other bytes stand in it, or it was written to and nothing was
+    /// appended.
     Rewritten,
     /// A file grew, or came, behind the place where reading stands.
     Late,
@@ -73,9 +77,23 @@ pub(crate) fn plan(cursor: &CursorRow, version: u32, source: &SessionSource) -> 
         if changed && known.index != last.index {
             return Plan::Anew(Why::Late);
         }
+        if changed && known.offset > 0 && file.len == known.size && is_at_rest(file) {
+            return Plan::Anew(Why::Rewritten);
+        }
         more |= changed || known.path != file.path.as_os_str().as_bytes();
     }
     if more || cursor.gone_at != 0 { Plan::GoOn } else { Plan::Nothing }
+}
+
+/// Whether a file of the same size and another time is really one that nothing was appended to. While something is,
+/// the time changes a moment before the size does.
+fn is_at_rest(file: &SourceFile) -> bool {
+    std::thread::sleep(APPENDING);
+    std::fs::metadata(&file.path).is_ok_and(|now| {
+        FileIdentity::of(&now) == file.identity
+            && now.len() == file.len
+            && now.modified().is_ok_and(|time| time == file.mtime)
+    })
 }
 
 pub(crate) fn home(source: &SessionSource) -> &[u8] {

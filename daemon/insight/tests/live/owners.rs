@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use engine::{Event, RunId};
 use insight::owner::Owner;
+use insight::{PageRequest, SessionFilter};
 use serde_json::{Value, json};
 use trace::SessionId;
 use uuid::Uuid;
@@ -140,6 +141,17 @@ fn a_sub_agent_that_does_not_say_who_started_it_is_found_by_who_says_so() {
     review.failing_turn(1);
     let raised = told(&lab, "signal.raised", &review.id, 1);
     assert!(is_of(&raised[0], &owner(1)), "{raised:?}");
+
+    // A session that nobody names, and one that is named without being a sub-agent, have no parent.
+    Spine::begin_from(&lab.home(), "other", 5, &json!({ "source": { "subagent": "review" } }));
+    lab.read_all();
+    let page =
+        lab.block_on(lab.insight().sessions(SessionFilter::default(), PageRequest::default())).unwrap();
+    let shown = lab.block_on(lab.insight().session("review")).unwrap().view;
+    for view in page.items.iter().chain([&shown]) {
+        let parent = (view.session.id.as_str() == "review").then_some("mine");
+        assert_eq!(view.session.parent.as_ref().map(SessionId::as_str), parent, "{view:?}");
+    }
 }
 
 #[test]

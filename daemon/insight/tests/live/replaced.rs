@@ -1,6 +1,10 @@
 //! Files that are no longer what they were.
 
 use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use insight::{PageRequest, Phase, Retention};
 
@@ -30,6 +34,66 @@ fn a_file_that_was_replaced_makes_the_session_anew_under_its_id() {
     let told = lab.block_on(changes.next()).unwrap();
     let told: Vec<_> = told.iter().map(|change| (change.phase, change.category.as_str())).collect();
     assert_eq!(told, [(Phase::Withdrawn, "exec_failure")]);
+}
+
+#[test]
+fn a_withdrawal_tells_what_was_withdrawn_also_after_a_restart() {
+    let mut lab = Lab::new();
+    let mut spine = Spine::begin(&lab.home(), "withdrawn", 100);
+    spine.failing_turn(1);
+    lab.start();
+    lab.read_all();
+    let raised = lab.signals(&spine.id).remove(0);
+    let first = lab.insight().watch_signals(0).unwrap().position();
+    let text = fs::read_to_string(spine.path()).unwrap();
+    let begun: Vec<&str> = text.lines().take(3).collect();
+    fs::write(spine.path(), begun.join("\n") + "\n").unwrap();
+    lab.read_all();
+
+    let withdrawn = |lab: &Lab| {
+        let mut changes = lab.insight().watch_signals(first).unwrap();
+        let change = lab.block_on(changes.next()).unwrap().remove(0);
+        assert_eq!(change.phase, Phase::Withdrawn);
+        change.signal.map(Arc::unwrap_or_clone)
+    };
+    assert_eq!(withdrawn(&lab).as_ref(), Some(&raised));
+    lab.stop();
+    lab.start();
+    assert_eq!(withdrawn(&lab).as_ref(), Some(&raised));
+}
+
+#[test]
+fn a_change_in_the_middle_that_keeps_size_and_ends_is_read_anew() {
+    let mut lab = Lab::new();
+    let mut spine = Spine::begin(&lab.home(), "edited", 100);
+    for turn in 1..=3 {
+        spine.failing_turn(turn);
+    }
+    let failures =
+        |lab: &Lab| lab.signals(&spine.id).iter().filter(|signal| signal.category == "exec_failure").count();
+    lab.start();
+    lab.read_all();
+    assert_eq!(failures(&lab), 3);
+
+    let text = fs::read_to_string(spine.path()).unwrap();
+    let middle = text.match_indices(r#""exit_code":2"#).nth(1).unwrap().0;
+    let file = fs::File::options().write(true).open(spine.path()).unwrap();
+    file.write_all_at(br#""exit_code":0"#, middle as u64).unwrap();
+    // However coarse the file system's clock is.
+    file.set_modified(SystemTime::now() + Duration::from_secs(1)).unwrap();
+    lab.read_all();
+    assert_eq!(failures(&lab), 2);
+
+    // Once, and not with every look; and what is appended is read on from there.
+    let bytes_read = |lab: &Lab| lab.block_on(lab.insight().stats()).unwrap().bytes_read;
+    let read = bytes_read(&lab);
+    lab.read_all();
+    assert_eq!(bytes_read(&lab), read);
+    let appended = text.lines().last().unwrap().to_owned() + "\n";
+    let mut file = fs::File::options().append(true).open(spine.path()).unwrap();
+    file.write_all(appended.as_bytes()).unwrap();
+    lab.read_all();
+    assert_eq!(bytes_read(&lab), read + appended.len() as u64);
 }
 
 #[test]

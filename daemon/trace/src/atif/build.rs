@@ -13,9 +13,8 @@ use super::schema::{
     Agent, FinalMetrics, Metrics, MetricsExtra, Observation, ObservationResult, SCHEMA_VERSION, Step,
     StepSource, ToolCall, Trajectory,
 };
-use crate::record::TokenCounts;
 use crate::session::{CallOutcome, Format, TurnEnd};
-use crate::transcript::{Call, Entry, Head, Said, Transcript, What};
+use crate::transcript::{Call, Entry, Head, Said, Transcript, Usage, What};
 
 /// The name of the file of a context.
 pub(super) fn file_name(context: usize) -> String {
@@ -45,7 +44,9 @@ fn trajectory(transcript: &Transcript, number: usize, last: usize, mut steps: Ve
     for (index, step) in steps.iter_mut().enumerate() {
         step.step_id = u32::try_from(index + 1).unwrap_or(u32::MAX);
         if let Some(metrics) = step.metrics {
-            let add = |sum: &mut u64, number: u64| *sum = sum.saturating_add(number);
+            let add = |sum: &mut Option<u64>, number: Option<u64>| {
+                *sum = number.map(|number| sum.unwrap_or(0).saturating_add(number)).or(*sum);
+            };
             add(&mut final_metrics.total_prompt_tokens, metrics.prompt_tokens);
             add(&mut final_metrics.total_completion_tokens, metrics.completion_tokens);
             add(&mut final_metrics.total_cached_tokens, metrics.cached_tokens);
@@ -193,7 +194,7 @@ impl<'a> Builder<'a> {
 
     fn take(&mut self, entry: &Entry) {
         match &entry.what {
-            What::Context { model, effort } => {
+            What::Context { model, effort, .. } => {
                 self.model = model.clone().or(self.model.take());
                 self.effort = effort.clone().or(self.effort.take());
                 self.over = true;
@@ -294,7 +295,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn tokens(&mut self, entry: &Entry, last: TokenCounts) {
+    fn tokens(&mut self, entry: &Entry, last: Usage) {
         let has_metrics = |step: &Step| step.metrics.is_some();
         let steps = self.contexts.last().map_or(&[][..], Vec::as_slice);
         let counted = self.current.and_then(|current| steps.get(current)).is_some_and(has_metrics);

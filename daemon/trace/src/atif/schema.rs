@@ -85,7 +85,7 @@ pub struct Step {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observation: Option<Observation>,
     /// Of the agent only.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "untold")]
     pub metrics: Option<Metrics>,
     /// What the format has no place for.
     #[serde(skip_serializing_if = "Map::is_empty")]
@@ -120,35 +120,55 @@ pub struct ObservationResult {
     pub content: String,
 }
 
-/// What a request used.
+/// What a request used, as far as it was told: a number that is left out is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Metrics {
     /// All input, cached included.
-    pub prompt_tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_tokens: Option<u64>,
     /// All output, reasoning included.
-    pub completion_tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completion_tokens: Option<u64>,
     /// Of the input.
-    pub cached_tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cached_tokens: Option<u64>,
     /// `reasoning_tokens`.
+    #[serde(skip_serializing_if = "MetricsExtra::is_empty")]
     pub extra: MetricsExtra,
+}
+
+/// Whether nothing is known of what a request used: an empty object would say no more.
+#[expect(clippy::ref_option, reason = "serde calls it so")]
+fn untold(metrics: &Option<Metrics>) -> bool {
+    metrics.is_none_or(|metrics| metrics == Metrics::default())
 }
 
 /// What the format has no place for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct MetricsExtra {
     /// Of the output.
-    pub reasoning_tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning_tokens: Option<u64>,
 }
 
-/// Sums over the steps of a file.
+impl MetricsExtra {
+    fn is_empty(&self) -> bool {
+        self.reasoning_tokens.is_none()
+    }
+}
+
+/// Sums over the steps of a file; one is left out where no step has told of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct FinalMetrics {
     /// All input.
-    pub total_prompt_tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_prompt_tokens: Option<u64>,
     /// All output.
-    pub total_completion_tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_completion_tokens: Option<u64>,
     /// Of the input.
-    pub total_cached_tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_cached_tokens: Option<u64>,
     /// As many as there are.
     pub total_steps: usize,
     /// Tool calls by how they ended.

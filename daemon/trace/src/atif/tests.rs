@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -95,4 +95,43 @@ fn what_is_there_is_not_overwritten() {
     std::fs::write(dir.path().join("x"), "").unwrap();
     let error = write(&fixture("spine-repair"), dir.path(), &mut Redactor::new()).unwrap_err();
     assert!(matches!(error, AtifError::Output(OutputError::Occupied(_))), "{error}");
+}
+
+#[test]
+fn what_no_record_tells_of_tokens_is_left_out_and_not_nought() {
+    let dir = tempfile::tempdir().unwrap();
+    let thread = "01930f5e-77aa-7c01-9b1d-2f0f6a0c4e11";
+    let written = |usage: Option<Value>| {
+        let directory = dir.path().join(usage.is_some().to_string()).join(thread);
+        std::fs::create_dir_all(&directory).unwrap();
+        let event = |msg: Value| json!({ "type": "event", "payload": { "id": "1", "msg": msg } });
+        let mut records = vec![
+            event(json!({ "type": "task_started" })),
+            event(json!({ "type": "agent_message", "message": "Done." })),
+            event(json!({ "type": "thread_rolled_back", "num_turns": 1 })),
+        ];
+        if let Some(usage) = usage {
+            records.insert(2, event(json!({ "type": "token_count", "info": { "last_token_usage": usage } })));
+        }
+        let lines = records.iter_mut().zip(1..).map(|(record, seq)| {
+            record["seq"] = json!(seq);
+            record["thread_id"] = json!(thread);
+            record["schema_version"] = json!("codex_trace_spine_v1");
+            format!("{record}\n")
+        });
+        std::fs::write(directory.join("segment-000.jsonl"), lines.collect::<String>()).unwrap();
+        let files = SessionFiles::at(&directory).unwrap();
+        let out = directory.join("out");
+        write(&files, &out, &mut Redactor::new()).unwrap();
+        serde_json::from_slice::<Value>(&std::fs::read(out.join("trajectory.json")).unwrap()).unwrap()
+    };
+    let untold = written(None);
+    assert_eq!(untold["final_metrics"], json!({ "total_steps": 2 }), "{untold}");
+    assert_eq!(untold["steps"][0].get("metrics"), None);
+    assert_eq!(untold["steps"][1]["message"], "rolled back by 1 turn");
+
+    let partly = written(Some(json!({ "input_tokens": 12, "output_tokens": 0 })));
+    assert_eq!(partly["steps"][0]["metrics"], json!({ "prompt_tokens": 12, "completion_tokens": 0 }));
+    let sums = json!({ "total_prompt_tokens": 12, "total_completion_tokens": 0, "total_steps": 2 });
+    assert_eq!(partly["final_metrics"], sums);
 }

@@ -26,7 +26,6 @@ pub use files::{FilesError, SessionFiles};
 pub use patch::FileChange;
 pub use read::read;
 
-use crate::record::TokenCounts;
 use crate::session::{CallOutcome, Format, TurnEnd};
 use crate::{Place, SessionId};
 
@@ -102,6 +101,19 @@ pub struct Entry {
     pub what: What,
 }
 
+/// Numbers of tokens, as far as they are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Given to the model, cached ones included.
+    pub input: Option<u64>,
+    /// Of these, cached.
+    pub cached_input: Option<u64>,
+    /// Made by the model, reasoning included.
+    pub output: Option<u64>,
+    /// Of these, for reasoning.
+    pub reasoning: Option<u64>,
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum What {
@@ -117,6 +129,10 @@ pub enum What {
         model: Option<String>,
         /// The reasoning effort.
         effort: Option<String>,
+        /// Who is asked before a command runs.
+        approval_policy: Option<String>,
+        /// What commands may do.
+        sandbox_policy: Option<String>,
     },
     /// The user spoke.
     User(String),
@@ -131,9 +147,9 @@ pub enum What {
     /// A request to the model has been answered.
     Tokens {
         /// What it used.
-        last: TokenCounts,
+        last: Usage,
         /// What the thread used so far.
-        total: Option<TokenCounts>,
+        total: Option<Usage>,
     },
     /// Approval was asked for.
     Asked {

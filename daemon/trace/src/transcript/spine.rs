@@ -96,10 +96,15 @@ fn submission(writer: &mut Writer, at: &At, payload: &Map<String, Value>) {
         "undo" => notice(writer, at, "undo", "the user asked to undo"),
         "thread_rollback" => {
             let turns = op.get("num_turns").and_then(Value::as_u64).unwrap_or(1);
-            notice(writer, at, "rollback", &format!("the user rolled back {turns} turns"));
+            notice(writer, at, "rollback", &format!("the user rolled back {}", plural(turns)));
         }
         _ => {}
     }
+}
+
+/// So many turns, in words.
+fn plural(turns: u64) -> String {
+    if turns == 1 { "1 turn".to_owned() } else { format!("{turns} turns") }
 }
 
 /// The parts of what the user sent, joined; what is no text is named.
@@ -267,7 +272,7 @@ pub(super) fn event(writer: &mut Writer, mut at: At, fields: &Fields<'_>) {
         "warning" => notice(writer, at, "warning", &message()),
         "thread_rolled_back" => {
             let turns = fields.number("num_turns").unwrap_or(1);
-            notice(writer, at, "rollback", &format!("{turns} turns were rolled back"));
+            notice(writer, at, "rollback", &format!("rolled back by {}", plural(turns)));
         }
         "undo_completed" => {
             let worked = fields.get("success").and_then(Value::as_bool).unwrap_or(false);

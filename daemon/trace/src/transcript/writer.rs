@@ -6,8 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::told::{Told, Voice, Way};
-use super::{Call, Entry, Head, Transcript, What, bounded};
-use crate::record::TokenCounts;
+use super::{Call, Entry, Head, Transcript, Usage, What, bounded};
 use crate::session::{CallOutcome, Format, TurnEnd};
 use crate::{Place, SessionId};
 
@@ -45,7 +44,7 @@ pub(super) struct Writer {
     turn_id: String,
     /// What the turn began with, if that was the last record.
     opening: Option<Opening>,
-    last_total: Option<TokenCounts>,
+    last_total: Option<Usage>,
     /// Whether requests have a record of their own, which `token_count` only repeats.
     has_usage_records: bool,
     /// What held when a process began, with the time of that: its record may stand later.
@@ -237,18 +236,13 @@ impl Writer {
             }
         }
         let opening = self.names_turn(&at.turn_id);
-        self.push(at, What::Context { model: settings.model.clone(), effort: settings.effort.clone() });
+        let Settings { model, effort, approval_policy, sandbox_policy, .. } = settings.clone();
+        self.push(at, What::Context { model, effort, approval_policy, sandbox_policy });
         self.opening = opening;
     }
 
     /// The tokens of a request, once.
-    pub(super) fn tokens(
-        &mut self,
-        at: &At,
-        own_record: bool,
-        last: TokenCounts,
-        total: Option<TokenCounts>,
-    ) {
+    pub(super) fn tokens(&mut self, at: &At, own_record: bool, last: Usage, total: Option<Usage>) {
         if own_record {
             self.has_usage_records = true;
         } else if self.has_usage_records || (total.is_some() && total == self.last_total) {
@@ -407,7 +401,7 @@ fn says_rejected(head: &str) -> bool {
 }
 
 /// The settings of a request or a turn.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Settings {
     pub(super) cwd: Option<String>,
     pub(super) approval_policy: Option<String>,
@@ -458,10 +452,10 @@ pub(super) fn duration(value: Option<&Value>) -> Option<u64> {
 }
 
 /// The numbers of tokens in an object that has Codex's names for them.
-pub(super) fn tokens(value: Option<&Value>) -> Option<TokenCounts> {
+pub(super) fn tokens(value: Option<&Value>) -> Option<Usage> {
     let fields = value?.as_object()?;
-    let number = |key: &str| fields.get(key).and_then(Value::as_u64).unwrap_or(0);
-    Some(TokenCounts {
+    let number = |key: &str| fields.get(key).and_then(Value::as_u64);
+    Some(Usage {
         input: number("input_tokens"),
         cached_input: number("cached_input_tokens"),
         output: number("output_tokens"),

@@ -3,6 +3,7 @@
 //! Everything is read as a stream; what is remembered is bounded. An [`Level::Error`] says that something is
 //! lost or was changed; a [`Level::Warning`] what crashes and the writers' known habits explain.
 
+mod below;
 mod bundle;
 mod line;
 mod numbers;
@@ -17,6 +18,7 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
+pub use below::{Target, below};
 pub use report::{Code, Finding, Level};
 
 use crate::source::BUNDLE_EVENTS;

@@ -134,7 +134,7 @@ impl PageItem for Numbered {
 }
 
 /// A change of a signal, as the log keeps it: enough to count and filter by. What else there is stands with
-/// the session's signals for as long as it is not withdrawn.
+/// the session's signals for as long as it is not withdrawn, and with its withdrawal from then on.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct ChangeLogMessage {
     #[prost(string, tag = "1")]
@@ -159,4 +159,7 @@ pub(crate) struct ChangeLogMessage {
     /// The signal's number within its session.
     #[prost(uint32, tag = "9")]
     pub ordinal: u32,
+    /// The signal as it was when it was withdrawn; none for other phases.
+    #[prost(message, optional, tag = "10")]
+    pub withdrawn: Option<SignalMessage>,
 }
