@@ -125,10 +125,15 @@ impl Keeper {
     ) -> Result<(), String> {
         let mut noting = JoinSet::new();
         let mut events = engine.events();
+        // Where nothing is kept, no event matters: then nobody wakes for each of them.
+        let mut keeps = false;
         let mut next = engine.now();
         loop {
             if engine.now() >= next {
-                sweep(&engine, limit).await.map_err(|error| error.to_string())?;
+                if !keeps {
+                    events = engine.events();
+                }
+                keeps = sweep(&engine, limit).await.map_err(|error| error.to_string())?;
                 next = engine.now().checked_add(LOOK).unwrap_or(Timestamp::MAX);
             }
             tokio::select! {
@@ -138,7 +143,7 @@ impl Keeper {
                     Ok(Err(error)) => return Err(error.to_string()),
                     Err(error) => tracing::error!(%error, "noting a bundle has failed"),
                 },
-                page = events.next() => match page {
+                page = events.next(), if keeps => match page {
                     Ok(page) if page.iter().any(|event| concerns(&engine, event)) => next = engine.now(),
                     Ok(_) => {}
                     Err(_) => {
@@ -193,13 +198,16 @@ struct Noted {
     orphaned: bool,
 }
 
-/// Removes what is to be removed, and forgets what is gone.
-async fn sweep(engine: &Engine, limit: u64) -> Result<(), RunError> {
+/// Removes what is to be removed, and forgets what is gone. Says whether there was anything.
+async fn sweep(engine: &Engine, limit: u64) -> Result<bool, RunError> {
     let reader = engine.reader().clone();
     let rows = tokio::task::spawn_blocking(move || {
         reader.scan::<Bundles>(.., Order::Ascending).collect::<Result<Vec<_>, _>>()
     });
     let rows = rows.await.map_err(|_| RunError::Closed)??;
+    if rows.is_empty() {
+        return Ok(false);
+    }
     // A run works on one thread at a time: the last one, as long as it is not over.
     let last: HashMap<Uuid, u64> = rows.iter().map(|((run, started), _)| (*run, *started)).collect();
     let mut active: HashMap<Uuid, Option<bool>> = HashMap::new();
@@ -224,7 +232,7 @@ async fn sweep(engine: &Engine, limit: u64) -> Result<(), RunError> {
     if !batch.is_empty() {
         engine.commit(batch, Vec::new()).await?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Removes bundles whose runs are gone, and then the oldest ones beyond the limit. What is gone is forgotten by the
