@@ -58,15 +58,14 @@ impl<'a> Message<'a> {
             if key.is("turn_id") {
                 let named = value.raw()?;
                 turn = Some(named);
-                return Ok(Ok(named.end()));
+                return Ok(Some(named.end()));
             }
-            Ok(member(key, value)?.ok_or((key, value)))
+            member(key, value)
         };
         let end = json::walk(self.line, self.at, self.first, |key, value| {
-            let (key, value) = match take(key, value)? {
-                Ok(end) => return Ok(end),
-                Err(left) => left,
-            };
+            if let Some(end) = take(key, value)? {
+                return Ok(end);
+            }
             let value = value.raw()?;
             if key.is("payload") && value.is_object() {
                 inner = Some(value);
@@ -74,9 +73,8 @@ impl<'a> Message<'a> {
             Ok(value.end())
         })?;
         if let Some(inner) = inner {
-            json::walk(self.line, inner.start() + 1, First::Member, |key, value| match take(key, value)? {
-                Ok(end) => Ok(end),
-                Err((_, value)) => value.end(),
+            json::walk(self.line, inner.start() + 1, First::Member, |key, value| {
+                take(key, value)?.map_or_else(|| value.end(), Ok)
             })?;
         }
         self.turn = turn;
