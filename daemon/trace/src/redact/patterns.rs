@@ -117,7 +117,7 @@ static PATTERN: LazyLock<Regex> = LazyLock::new(|| {
         // Bounded, or a line with many commands would be read to its end for each of them.
         (
             "login",
-            r#"\bcurl\b[^\r\n|&;]{0,128}?\s(?:-u|--user)(?:\s+|=)?%QUOTE%(?P<user>[^\s:"'\\]+:[^\s"'\\]{4,})"#,
+            r#"%BEGIN%curl\b[^\r\n|&;]{0,128}?\s(?:-u|--user)(?:\s+|=)?%QUOTE%(?P<user>[^\s:"'\\]+:[^\s"'\\]{4,})"#,
         ),
         (
             "assignment",
