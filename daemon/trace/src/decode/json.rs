@@ -384,7 +384,7 @@ fn next_quote(line: &[u8], mut at: usize) -> Option<usize> {
     memchr(b'"', line.get(at..)?).map(|quote| at + quote)
 }
 
-/// The same for a string that is short, and whether it has escapes.
+/// The offset of the quote that closes a string that is short, and whether there are escapes before it.
 #[inline]
 pub(super) fn end_of_name(line: &[u8], mut at: usize) -> Result<(usize, bool), Broken> {
     let mut escaped = false;

@@ -16,7 +16,7 @@ pub(crate) struct Change {
     pub(crate) signal: Arc<Signal>,
     pub(crate) live: bool,
     /// Whether it was told before: it has only changed.
-    pub(super) again: bool,
+    again: bool,
 }
 
 impl Live {
@@ -76,18 +76,17 @@ impl Live {
             !mine
         });
         if heard {
-            let live = self.is_news(&signal, terms);
-            self.gathered.changes.push(Change {
-                phase: Phase::Withdrawn,
-                ordinal,
-                signal,
-                live,
-                again: true,
-            });
+            self.tell_withdrawn(ordinal, signal, terms);
         }
     }
 
-    pub(super) fn is_news(&self, signal: &Signal, terms: &Terms) -> bool {
+    /// Tells that a signal which was told is there no more.
+    pub(super) fn tell_withdrawn(&mut self, ordinal: u32, signal: Arc<Signal>, terms: &Terms) {
+        let live = self.is_news(&signal, terms);
+        self.gathered.changes.push(Change { phase: Phase::Withdrawn, ordinal, signal, live, again: true });
+    }
+
+    fn is_news(&self, signal: &Signal, terms: &Terms) -> bool {
         self.appended || signal.at.is_some_and(|at| terms.now.duration_since(at) <= terms.live_window)
     }
 }

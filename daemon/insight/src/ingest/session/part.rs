@@ -17,7 +17,6 @@ use crate::store::chunk;
 use crate::store::message::{LinkMessage, Numbered, SessionMessage, format_of};
 use crate::store::page::{self, Fill, Kind};
 use crate::store::tables::{ByTime, Cursors, Sessions};
-use crate::view::Phase;
 
 /// What is to be stored of a session at once.
 pub(crate) struct Part {
@@ -94,16 +93,8 @@ impl Live {
         self.cursor.anew = false;
         self.gathered.any = true;
         for (_, signal) in std::mem::take(&mut self.former) {
-            let live = self.is_news(&signal, terms);
             // It has no number in this reading.
-            let ordinal = u32::MAX;
-            self.gathered.changes.push(Change {
-                phase: Phase::Withdrawn,
-                ordinal,
-                signal,
-                live,
-                again: true,
-            });
+            self.tell_withdrawn(u32::MAX, signal, terms);
         }
     }
 
