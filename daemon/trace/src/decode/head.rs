@@ -1,6 +1,9 @@
 //! What stands around a payload.
 
+use jiff::Timestamp;
+
 use super::json::{self, Raw, Unread};
+use super::time::Minute;
 use super::{DecodeError, Problem, trim};
 use crate::record::Text;
 
@@ -86,6 +89,18 @@ impl<'a> Head<'a> {
     }
 }
 
+/// What lines of a file have in common, as the ones before had it.
+#[derive(Debug, Default)]
+pub(super) struct Before {
+    /// With what they begin.
+    pub beginning: Vec<u8>,
+    /// Of what minute they are.
+    pub minute: Minute,
+}
+
+/// The longest beginning that is remembered.
+const BEGINNING_LIMIT: usize = 256;
+
 /// Reads a line byte by byte, as long as it is written the usual way; none as soon as it is not.
 pub(super) struct Cursor<'a> {
     pub line: &'a [u8],
@@ -131,6 +146,36 @@ impl<'a> Cursor<'a> {
         let text = self.line.get(start..closing)?;
         self.at = closing + 1;
         (!escaped).then_some(text)
+    }
+
+    /// Steps over the beginning of a line. `step` does so where it is another one than that of the line before.
+    #[inline]
+    pub(super) fn beginning(
+        &mut self,
+        before: &mut Vec<u8>,
+        step: impl FnOnce(&mut Self) -> Option<()>,
+    ) -> Option<()> {
+        if !before.is_empty() && self.line.starts_with(before) {
+            self.at = before.len();
+            return Some(());
+        }
+        step(self)?;
+        before.clear();
+        let begins = self.line.get(..self.at).filter(|begins| begins.len() <= BEGINNING_LIMIT);
+        before.extend_from_slice(begins.unwrap_or_default());
+        Some(())
+    }
+
+    /// A string that should be a time.
+    #[inline]
+    #[expect(clippy::option_option, reason = "a text that is no time is not a line that is unusual")]
+    pub(super) fn time(&mut self, minute: &mut Minute) -> Option<Option<Timestamp>> {
+        let usual = self.line.get(self.at..).and_then(<[u8]>::first_chunk);
+        if let Some(time) = usual.and_then(|quoted| minute.moment(quoted)) {
+            self.at += 26;
+            return Some(Some(time));
+        }
+        self.string().map(|text| minute.parse(text))
     }
 
     /// A number from 0.

@@ -264,23 +264,37 @@ impl<'a> Unread<'a> {
 /// Members that are asked for by name, as far as they have been found.
 pub(super) struct Picking<'a, const N: usize> {
     names: [&'static str; N],
+    /// The marks of all names: most members are not asked for, and are told by theirs.
+    marks: u64,
     pub(super) found: Picked<'a, N>,
 }
 
 impl<'a, const N: usize> Picking<'a, N> {
+    #[inline]
     pub(super) fn new(names: [&'static str; N]) -> Self {
-        Self { names, found: [None; N] }
+        let marks = names.iter().fold(0, |marks, name| marks | mark(name.as_bytes()));
+        Self { names, marks, found: [None; N] }
     }
 
     /// Keeps a member that was asked for, and gives the offset behind it; none for any other.
     #[inline]
     pub(super) fn take(&mut self, key: Key<'a>, value: Unread<'a>) -> Result<Option<usize>, Broken> {
+        if self.marks & mark(key.bytes) == 0 && !key.escaped {
+            return Ok(None);
+        }
         let slot = self.names.iter().position(|name| key.is(name));
         let Some(slot) = slot.and_then(|at| self.found.get_mut(at)) else { return Ok(None) };
         let value = value.raw()?;
         *slot = Some(value);
         Ok(Some(value.end))
     }
+}
+
+/// One bit of 64 for a name, by its length and its ends.
+#[inline]
+fn mark(name: &[u8]) -> u64 {
+    let (Some(first), Some(last)) = (name.first(), name.last()) else { return 1 };
+    1 << ((usize::from(*first) ^ usize::from(*last) << 1 ^ name.len() << 2) % 64)
 }
 
 /// A key, as it stands between its quotes.

@@ -20,6 +20,7 @@ mod text;
 mod time;
 
 use bundle::Payloads;
+use head::Before;
 pub use head::Envelope;
 pub use rollout::rollout;
 pub use spine::spine;
@@ -77,10 +78,12 @@ impl From<json::Broken> for DecodeError {
 
 /// Decodes the lines of one source.
 ///
-/// It is asked mutably, and lends its records, because some formats keep texts in files of their own.
+/// It is asked mutably, and lends its records, because some formats keep texts in files of their own, and because
+/// lines repeat what the line before says.
 #[derive(Debug)]
 pub struct Decoder {
     format: Format,
+    before: Before,
     payloads: Payloads,
 }
 
@@ -88,12 +91,12 @@ impl Decoder {
     /// A decoder for a format whose records are whole lines. Of a bundle, it gives what the lines themselves
     /// say.
     pub fn new(format: Format) -> Self {
-        Self { format, payloads: Payloads::default() }
+        Self { format, before: Before::default(), payloads: Payloads::default() }
     }
 
     /// A decoder for the `trace.jsonl` of a rollout trace bundle, whose directory is read for payloads.
     pub fn bundle(directory: PathBuf) -> Self {
-        Self { format: Format::Bundle, payloads: Payloads::below(directory) }
+        Self { payloads: Payloads::below(directory), ..Self::new(Format::Bundle) }
     }
 
     /// A decoder for a file of a session: that of a bundle finds the payloads beside it.
@@ -112,8 +115,8 @@ impl Decoder {
     /// Decodes the bytes of one line, given without its newline.
     pub fn decode<'a>(&'a mut self, line: &'a [u8], place: Place) -> Result<Record<'a>, DecodeError> {
         match self.format {
-            Format::Spine => spine(line, place),
-            Format::Rollout => rollout(line, place),
+            Format::Spine => spine::decode(line, place, &mut self.before),
+            Format::Rollout => rollout::decode(line, place, &mut self.before),
             Format::Bundle => bundle::bundle(line, place, &mut self.payloads),
         }
     }

@@ -1,7 +1,7 @@
 //! Records of a rollout: Codex's own log of a session.
 
 use super::event;
-use super::head::{Cursor, Head};
+use super::head::{Before, Cursor, Head};
 use super::json::{self, Raw};
 use super::message::Message;
 use super::text::lossy;
@@ -11,18 +11,27 @@ use crate::{Place, Record};
 
 /// Decodes a line of a rollout, as 0.75.0 to 0.169.0 write it.
 pub fn rollout(line: &[u8], place: Place) -> Result<Record<'_>, DecodeError> {
-    let (before, line) = trim(line);
-    match usual(line, place) {
+    decode(line, place, &mut Before::default())
+}
+
+/// Decodes the next line of a rollout.
+pub(super) fn decode<'a>(
+    line: &'a [u8],
+    place: Place,
+    before: &mut Before,
+) -> Result<Record<'a>, DecodeError> {
+    let (harmless, line) = trim(line);
+    match usual(line, place, before) {
         Some(record) => Ok(record),
-        None => general(line, place).map_err(|error| error.behind(before)),
+        None => general(line, place).map_err(|error| error.behind(harmless)),
     }
 }
 
 /// A line as Codex writes it. None says that the general way must be taken.
-fn usual(line: &[u8], place: Place) -> Option<Record<'_>> {
+fn usual<'a>(line: &'a [u8], place: Place, before: &mut Before) -> Option<Record<'a>> {
     let mut cursor = Cursor { line, at: 0 };
     cursor.step(br#"{"timestamp":"#)?;
-    let time = cursor.string()?;
+    let time = cursor.time(&mut before.minute)?;
     let mut seq = place.line;
     if cursor.step(br#","ordinal":"#).is_some() {
         seq = cursor.count()?.saturating_add(1);
@@ -30,12 +39,12 @@ fn usual(line: &[u8], place: Place) -> Option<Record<'_>> {
     cursor.step(br#","type":"#)?;
     let outer = cursor.string()?;
     if outer == b"world_state" {
-        return Some(Record { seq, time: time::parse(time), place, body: Body::Nothing });
+        return Some(Record { seq, time, place, body: Body::Nothing });
     }
     if !matches!(outer, b"event_msg" | b"response_item") {
         cursor.step(br#","payload":"#)?;
         let body = body(lossy(outer), cursor.last_object()?).ok()?;
-        return Some(Record { seq, time: time::parse(time), place, body });
+        return Some(Record { seq, time, place, body });
     }
     cursor.step(br#","payload":{"type":"#)?;
     let kind = cursor.string()?;
@@ -51,7 +60,7 @@ fn usual(line: &[u8], place: Place) -> Option<Record<'_>> {
         closes(&mut cursor)?;
         body
     };
-    Some(Record { seq, time: time::parse(time), place, body })
+    Some(Record { seq, time, place, body })
 }
 
 /// Whether only what nobody asks for follows the payload.

@@ -1,7 +1,7 @@
 //! Records of a trace spine.
 
 use super::event;
-use super::head::{Cursor, Head};
+use super::head::{Before, Cursor, Head};
 use super::json::Raw;
 use super::message::Message;
 use super::text::lossy;
@@ -11,60 +11,80 @@ use crate::{Place, Record};
 
 /// Decodes a line of a spine's segment, in any of the dialects that are known.
 pub fn spine(line: &[u8], place: Place) -> Result<Record<'_>, DecodeError> {
-    let (before, line) = trim(line);
-    match usual(line, place) {
+    decode(line, place, &mut Before::default())
+}
+
+/// Decodes the next line of a segment.
+pub(super) fn decode<'a>(
+    line: &'a [u8],
+    place: Place,
+    before: &mut Before,
+) -> Result<Record<'a>, DecodeError> {
+    let (harmless, line) = trim(line);
+    match usual(line, place, before) {
         Some(record) => Ok(record),
-        None => general(line, place).map_err(|error| error.behind(before)),
+        None => general(line, place).map_err(|error| error.behind(harmless)),
     }
 }
 
 /// A line as Codex writes it. None says that the general way must be taken.
-fn usual(line: &[u8], place: Place) -> Option<Record<'_>> {
+fn usual<'a>(line: &'a [u8], place: Place, before: &mut Before) -> Option<Record<'a>> {
     let mut cursor = Cursor { line, at: 0 };
-    cursor.step(br#"{"schema_version":"#)?;
-    cursor.string()?;
-    cursor.step(br#","thread_id":"#)?;
-    cursor.string()?;
-    cursor.step(br#","seq":"#)?;
+    cursor.beginning(&mut before.beginning, |cursor| {
+        cursor.step(br#"{"schema_version":"#)?;
+        cursor.string()?;
+        cursor.step(br#","thread_id":"#)?;
+        cursor.string()?;
+        cursor.step(br#","seq":"#)
+    })?;
     let seq = cursor.count()?;
     cursor.step(br#","timestamp":"#)?;
-    let time = cursor.string()?;
-    cursor.step(br#","type":"#)?;
-    let kind = cursor.string()?;
-    if kind == b"submission" {
-        return submission(cursor, seq, time, place);
-    }
-    if kind != b"event" {
-        cursor.step(br#","payload":"#)?;
-        let body = body(lossy(kind), cursor.last_object()?).ok()?;
-        return Some(Record { seq, time: time::parse(time), place, body });
-    }
-    cursor.step(br#","payload":{"id":"#)?;
+    let time = cursor.time(&mut before.minute)?;
+    let body = match cursor.step(br#","type":"event","payload":{"id":"#) {
+        Some(()) => event_line(cursor)?,
+        None => other_line(cursor)?,
+    };
+    Some(Record { seq, time, place, body })
+}
+
+/// An event from its turn on.
+fn event_line(mut cursor: Cursor<'_>) -> Option<Body<'_>> {
     let turn = cursor.string()?;
     cursor.step(br#","msg":{"type":"#)?;
     let kind = cursor.string()?;
-    let body = if event::carries_nothing(kind) || copies_another(kind) {
-        Body::Nothing
-    } else {
-        let mut message = Message::behind(line, cursor.at);
-        let body = body_of_event(lossy(turn), &lossy(kind), &mut message).ok()?;
-        cursor.at = message.end().ok()?;
-        cursor.closes(b"}}")?;
-        body
-    };
-    Some(Record { seq, time: time::parse(time), place, body })
+    if event::carries_nothing(kind) || copies_another(kind) {
+        return Some(Body::Nothing);
+    }
+    let mut message = Message::behind(cursor.line, cursor.at);
+    let body = body_of_event(lossy(turn), &lossy(kind), &mut message).ok()?;
+    cursor.at = message.end().ok()?;
+    cursor.closes(b"}}")?;
+    Some(body)
 }
 
-/// The rest of a submission as Codex writes it.
-fn submission<'a>(mut cursor: Cursor<'a>, seq: u64, time: &[u8], place: Place) -> Option<Record<'a>> {
-    cursor.step(br#","payload":{"id":"#)?;
+/// What is no event, from its type on.
+fn other_line(mut cursor: Cursor<'_>) -> Option<Body<'_>> {
+    cursor.step(br#","type":"#)?;
+    let kind = cursor.string()?;
+    cursor.step(br#","payload":"#)?;
+    match kind {
+        // An event that begins in another way.
+        b"event" => None,
+        b"submission" => submission(cursor),
+        _ => body(lossy(kind), cursor.last_object()?).ok(),
+    }
+}
+
+/// The payload of a submission as Codex writes it, and the end of its line.
+fn submission(mut cursor: Cursor<'_>) -> Option<Body<'_>> {
+    cursor.step(br#"{"id":"#)?;
     let id = cursor.string()?;
     cursor.step(br#","op":"#)?;
     let (kind, mut message) = Message::tagged(cursor.value()).ok()?;
     let body = op::operation(lossy(id), &kind, &mut message).ok()?;
     cursor.at = message.end().ok()?;
     cursor.closes(b"}}")?;
-    Some(Record { seq, time: time::parse(time), place, body })
+    Some(body)
 }
 
 fn general(line: &[u8], place: Place) -> Result<Record<'_>, DecodeError> {

@@ -2,6 +2,46 @@
 
 use jiff::Timestamp;
 
+/// The minute of the time that was read last: nearly all of a file's lines are of the same one as the line before, so
+/// only what may differ is read.
+#[derive(Debug, Default)]
+pub(super) struct Minute {
+    /// What a time of that minute begins with, such as `"2026-03-02T08:00:`.
+    begins: [u8; 18],
+    /// When it began, in seconds since the epoch.
+    start: i64,
+}
+
+impl Minute {
+    /// Reads a quoted time of this minute with milliseconds. None for any other, which may be a time all the same.
+    #[inline]
+    pub(super) fn moment(&self, quoted: &[u8; 26]) -> Option<Timestamp> {
+        let (begins, rest) = quoted.split_first_chunk()?;
+        let &[s0, s1, b'.', f0, f1, f2, b'Z', b'"'] = rest else { return None };
+        if *begins != self.begins {
+            return None;
+        }
+        let (second, millis) = (digits(&[s0, s1])?, digits(&[f0, f1, f2])?);
+        if second > 59 {
+            return None;
+        }
+        Timestamp::new(self.start + i64::from(second), i32::try_from(millis).ok()? * 1_000_000).ok()
+    }
+
+    /// Reads a time that may be of another minute, which is the one from now on.
+    pub(super) fn parse(&mut self, text: &[u8]) -> Option<Timestamp> {
+        let time = canonical(text);
+        if let Some(time) = time
+            && let Some(begins) = text.first_chunk::<17>()
+        {
+            self.begins[0] = b'"';
+            self.begins[1..].copy_from_slice(begins);
+            self.start = time.as_second() - time.as_second().rem_euclid(60);
+        }
+        time.or_else(|| parse(text))
+    }
+}
+
 /// Reads RFC 3339. None for what is no time: a clock may say anything.
 pub(super) fn parse(text: &[u8]) -> Option<Timestamp> {
     canonical(text).or_else(|| std::str::from_utf8(text).ok()?.trim().parse().ok())
@@ -34,6 +74,7 @@ fn canonical(text: &[u8]) -> Option<Timestamp> {
     Timestamp::new(seconds, i32::try_from(fraction).ok()? * 1_000_000).ok()
 }
 
+#[inline]
 fn digits(text: &[u8]) -> Option<u32> {
     text.iter()
         .try_fold(0, |number, byte| byte.is_ascii_digit().then(|| number * 10 + u32::from(byte - b'0')))
@@ -71,6 +112,30 @@ mod tests {
                 Timestamp::from_millisecond(-11_676_096_000_000 + day * 7 * 86_400_000 + day * 997).unwrap();
             let text = format!("{time:.3}");
             assert_eq!(canonical(text.as_bytes()), Some(time), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_of_the_same_minute_is_read_as_any_other() {
+        let mut minute = Minute::default();
+        let quoted = |text: &str| format!("\"{text}\"").into_bytes().try_into().unwrap();
+        for (before, text) in [
+            ("2026-03-02T08:00:00.000Z", "2026-03-02T08:00:59.999Z"),
+            ("2026-03-02T08:01:00Z", "2026-03-02T08:01:00.014Z"),
+            ("1969-12-31T23:59:58.500Z", "1969-12-31T23:59:01.250Z"),
+            ("0001-01-01T00:00:30.001Z", "0001-01-01T00:00:00.999Z"),
+        ] {
+            assert_eq!(minute.moment(&quoted(text)), None, "{text}: the minute is another");
+            assert_eq!(minute.parse(before.as_bytes()), parse(before.as_bytes()));
+            assert_eq!(minute.moment(&quoted(text)), Some(text.parse().unwrap()));
+        }
+        for other in [
+            "0001-01-01T00:00:60.000Z",
+            "0001-01-01T00:00:0x.000Z",
+            "0001-01-01T00:00:00.0000",
+            "0001-01-01T00:01:00.000Z",
+        ] {
+            assert_eq!(minute.moment(&quoted(other)), None, "{other}");
         }
     }
 
