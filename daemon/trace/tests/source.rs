@@ -94,6 +94,24 @@ fn a_spine_whose_first_line_is_not_whole_waits_behind_its_rollout() {
 }
 
 #[test]
+fn what_a_scan_has_just_seen_is_not_looked_at_again_once() {
+    let home = Home::new();
+    home.segment("a", 0, "{}\n");
+    home.rollout("b", "{}\n");
+    let catalog = home.catalog();
+    scanned(&catalog);
+    home.append_segment("a", 0, "{}\n");
+    fs::write(home.rollout_path("b"), "{}\n{}\n").unwrap();
+    let bytes = |name| catalog.look_unless_scanned(&id(name)).unwrap().bytes();
+
+    assert_eq!((bytes("a"), bytes("b")), (3, 3));
+    assert_eq!((bytes("a"), bytes("b")), (6, 6));
+    // What is not known is looked for.
+    home.segment("c", 0, "{}\n");
+    assert_eq!(bytes("c"), 3);
+}
+
+#[test]
 fn a_second_look_tells_only_what_changed() {
     let home = Home::new();
     home.segment("grows", 0, "{}\n");

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::bundle::Bundle;
 use super::near::rollout_near;
@@ -18,6 +18,9 @@ use crate::spine::SegmentName;
 
 /// Changes of a directory that are nearer together than this may be one to its filesystem's clock.
 const CLOCK_MARGIN: Duration = Duration::from_secs(2);
+
+/// For so long what a scan saw of a session is as good as a look at it.
+const SCANNED: Duration = Duration::from_secs(10);
 
 /// A place below a Codex home where sessions lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +75,8 @@ struct Entry {
     spine: Option<Spine>,
     rollouts: Vec<Rollout>,
     bundles: Vec<Bundle>,
+    /// When the scan began that saw it new or changed. None once somebody knows of that, and after an event.
+    scanned: Option<Instant>,
 }
 
 /// A thread's directory of segments; kept also while it has none.
@@ -150,7 +155,7 @@ impl Catalog {
     }
 
     /// Looks at everything below the homes, and tells which sessions are new, have changed or are gone since they
-    /// were scanned last, as soon as it sees one.
+    /// were scanned last, as soon as it has seen all of a home.
     ///
     /// Costs a stat per file and directory; only directories that changed are listed. Scans wait for each other. The
     /// changes are told once: where a [`Tail`](crate::Tail) scans, nobody else should.
@@ -179,17 +184,30 @@ impl Catalog {
             .into_iter()
             .filter_map(|known| self.rollout_now(known))
             .collect();
+        entry.bundles = std::mem::take(&mut entry.bundles)
+            .into_iter()
+            .filter_map(|known| self.bundle_now(known))
+            .collect();
         if entry.rollouts.is_empty()
             && let Some(spine) = &entry.spine
             && self.origin(id, spine) == Some(Origin::Spindle)
         {
             entry.rollouts.extend(self.unheard_rollout(id, spine.home));
         }
-        entry.bundles = std::mem::take(&mut entry.bundles)
-            .into_iter()
-            .filter_map(|known| self.bundle_now(known))
-            .collect();
         self.choose(id, entry)
+    }
+
+    /// As [`Catalog::look`], for whoever was just told of the session: what the scan saw that told of it is not looked
+    /// at again. Whatever happens after a scan is told again.
+    pub fn look_unless_scanned(&self, id: &SessionId) -> Option<SessionSource> {
+        let scanned = self.sessions().get_mut(id).and_then(|entry| {
+            let at = entry.scanned.take()?;
+            (at.elapsed() < SCANNED).then(|| entry.clone())
+        });
+        match scanned {
+            Some(entry) => self.choose(id, entry),
+            None => self.look(id),
+        }
     }
 
     fn bundle_now(&self, known: Bundle) -> Option<Bundle> {
@@ -355,6 +373,21 @@ fn source_file(index: u32, path: PathBuf, stat: FileStat) -> SourceFile {
 }
 
 impl Entry {
+    /// Notes what was seen by a scan that began at that time; none for a look at a part of the home.
+    fn taken(&mut self, changed: bool, scan: Option<Instant>) -> Taken {
+        if !changed {
+            return Taken::Known;
+        }
+        self.scanned = scan;
+        Taken::Changed
+    }
+
+    /// Something has happened since it was scanned.
+    fn unscanned(&mut self) -> &mut Self {
+        self.scanned = None;
+        self
+    }
+
     fn has_files(&self) -> bool {
         self.spine.as_ref().is_some_and(|spine| !spine.segments.is_empty())
             || !self.rollouts.is_empty()
@@ -370,7 +403,7 @@ impl Catalog {
     }
 
     /// Takes what a thread's directory holds.
-    pub(super) fn put_spine(&self, id: &SessionId, mut spine: Spine) -> Taken {
+    pub(super) fn put_spine(&self, id: &SessionId, mut spine: Spine, scan: Option<Instant>) -> Taken {
         let mut sessions = self.sessions();
         let entry = sessions.entry(id.clone()).or_default();
         match &entry.spine {
@@ -380,9 +413,9 @@ impl Catalog {
             None => {}
         }
         let before = entry.spine.as_ref().map_or(&[][..], |known| &known.segments);
-        let taken = if before == spine.segments { Taken::Known } else { Taken::Changed };
+        let changed = before != spine.segments;
         entry.spine = Some(spine);
-        taken
+        entry.taken(changed, scan)
     }
 
     /// Forgets a thread's directory. Says whether a session lost something.
@@ -396,39 +429,44 @@ impl Catalog {
     }
 
     /// Takes a rollout.
-    pub(super) fn put_rollout(&self, id: &SessionId, rollout: &Rollout) -> Taken {
+    pub(super) fn put_rollout(&self, id: &SessionId, rollout: &Rollout, scan: Option<Instant>) -> Taken {
         let mut sessions = self.sessions();
-        let rollouts = &mut sessions.entry(id.clone()).or_default().rollouts;
-        let taken = match rollouts.iter_mut().find(|known| known.path == rollout.path) {
-            Some(known) if known == rollout => Taken::Known,
+        let entry = sessions.entry(id.clone()).or_default();
+        let changed = match entry.rollouts.iter_mut().find(|known| known.path == rollout.path) {
+            Some(known) if known == rollout => false,
             Some(known) => {
                 known.clone_from(rollout);
-                Taken::Changed
+                true
             }
             None => {
-                rollouts.push(rollout.clone());
-                Taken::Changed
+                entry.rollouts.push(rollout.clone());
+                true
             }
         };
-        if rollouts.iter().any(|known| known.rank() < rollout.rank()) { Taken::Duplicate } else { taken }
+        let taken = entry.taken(changed, scan);
+        if entry.rollouts.iter().any(|known| known.rank() < rollout.rank()) {
+            Taken::Duplicate
+        } else {
+            taken
+        }
     }
 
     /// Takes a bundle.
-    pub(super) fn put_bundle(&self, id: &SessionId, bundle: &Bundle) -> Taken {
+    pub(super) fn put_bundle(&self, id: &SessionId, bundle: &Bundle, scan: Option<Instant>) -> Taken {
         let mut sessions = self.sessions();
-        let bundles = &mut sessions.entry(id.clone()).or_default().bundles;
-        match bundles.iter_mut().find(|known| known.directory == bundle.directory) {
+        let entry = sessions.entry(id.clone()).or_default();
+        match entry.bundles.iter_mut().find(|known| known.directory == bundle.directory) {
             Some(known) if known == bundle => return Taken::Known,
             Some(known) => known.clone_from(bundle),
-            None => bundles.push(bundle.clone()),
+            None => entry.bundles.push(bundle.clone()),
         }
-        Taken::Changed
+        entry.taken(true, scan)
     }
 
     /// Hears of a bundle, by an event that names its file. It is looked at when somebody asks for the session.
     pub(crate) fn hear_of_bundle(&self, id: &SessionId, home: usize, directory: &Path) {
         let mut sessions = self.sessions();
-        let bundles = &mut sessions.entry(id.clone()).or_default().bundles;
+        let bundles = &mut sessions.entry(id.clone()).or_default().unscanned().bundles;
         if !bundles.iter().any(|known| known.directory == directory) {
             bundles.push(Bundle { home, directory: directory.to_owned(), stat: FileStat::UNSEEN });
         }
@@ -446,7 +484,7 @@ impl Catalog {
     /// Hears of a rollout, by an event that names it. It is looked at when somebody asks for the session.
     pub(crate) fn hear_of_rollout(&self, id: &SessionId, home: usize, archived: bool, path: &Path) {
         let mut sessions = self.sessions();
-        let rollouts = &mut sessions.entry(id.clone()).or_default().rollouts;
+        let rollouts = &mut sessions.entry(id.clone()).or_default().unscanned().rollouts;
         if !rollouts.iter().any(|known| known.path == path) {
             rollouts.push(Rollout { home, archived, path: path.to_owned(), stat: FileStat::UNSEEN });
         }
@@ -456,7 +494,7 @@ impl Catalog {
     pub(crate) fn hear_of_segment(&self, id: &SessionId, home: usize, name: &str) {
         let Some(name) = SegmentName::parse(name) else { return };
         let mut sessions = self.sessions();
-        let entry = sessions.entry(id.clone()).or_default();
+        let entry = sessions.entry(id.clone()).or_default().unscanned();
         let spine = entry.spine.get_or_insert_with(|| Spine::new(home, None, Vec::new(), 0));
         if spine.home == home
             && let Err(place) = spine.segments.binary_search_by_key(&name.index, |segment| segment.name.index)
@@ -487,7 +525,7 @@ impl Catalog {
     fn change(&self, id: &SessionId, change: impl FnOnce(&mut Entry) -> bool) -> bool {
         let mut sessions = self.sessions();
         let Slot::Occupied(mut slot) = sessions.entry(id.clone()) else { return false };
-        let changed = change(slot.get_mut());
+        let changed = change(slot.get_mut().unscanned());
         let entry = slot.get();
         if entry.spine.is_none() && entry.rollouts.is_empty() && entry.bundles.is_empty() {
             slot.remove();

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::fs::{self, FileType};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::bundle::Bundle;
 use super::catalog::{Catalog, Rollout, Segment, Spine, Store, Taken};
@@ -121,6 +121,8 @@ struct Walk<'a> {
     fence: Fence,
     /// Whether stamps are believed.
     trusting: bool,
+    /// When the scan began; none for a look at a part of the home.
+    scan: Option<Instant>,
     tally: &'a mut Tally,
     changed: &'a mut dyn FnMut(&SessionId),
 }
@@ -129,18 +131,32 @@ impl Walker {
     pub(super) fn scan(&mut self, catalog: &Catalog, changed: &mut dyn FnMut(&SessionId)) -> Scan {
         let trusting = !self.scans.is_multiple_of(LIST_ALL_EVERY);
         self.scans = self.scans.wrapping_add(1);
-        let mut tally = Tally::default();
+        let (mut tally, begun) = (Tally::default(), Instant::now());
         for (home, path) in catalog.homes.iter().enumerate() {
+            // Told when all of the home is known: a session can lie in several places, of which one is read.
+            let mut seen = Vec::new();
+            let mut changed_here = |id: &SessionId| seen.push(id.clone());
             for store in Store::ALL {
                 let root = store.below(path);
                 let fence = Fence::around(&root);
-                let mut walk = Walk { catalog, store, home, fence, trusting, tally: &mut tally, changed };
+                let changed = &mut changed_here;
+                let mut walk = Walk {
+                    catalog,
+                    store,
+                    home,
+                    fence,
+                    trusting,
+                    scan: Some(begun),
+                    tally: &mut tally,
+                    changed,
+                };
                 match store {
                     Store::Spines => walk.spines(&root, self),
                     Store::Rollouts | Store::Archive => walk.rollouts(&root, 0, self),
                     Store::Bundles => walk.bundles(&root, self),
                 }
             }
+            seen.iter().for_each(&mut *changed);
         }
         tally.finish()
     }
@@ -159,8 +175,16 @@ impl Catalog {
         let root = store.below(&self.homes[home]);
         let mut tally = Tally::default();
         let fence = Fence::around(&root);
-        let mut walk =
-            Walk { catalog: self, store, home, fence, trusting: false, tally: &mut tally, changed };
+        let mut walk = Walk {
+            catalog: self,
+            store,
+            home,
+            fence,
+            trusting: true,
+            scan: None,
+            tally: &mut tally,
+            changed,
+        };
         let depth = directory.strip_prefix(&root).map_or(0, |below| below.components().count());
         // Its own memory: that of the scans is not waited for.
         let mut walker = Walker::default();
@@ -215,7 +239,7 @@ impl Walk<'_> {
             }
         };
         self.tally.written(directory, written);
-        match self.catalog.put_spine(&id, spine) {
+        match self.catalog.put_spine(&id, spine, self.scan) {
             Taken::Known => {}
             Taken::Changed => (self.changed)(&id),
             Taken::Duplicate => self.tally.find(directory, Trouble::Duplicate(id)),
@@ -264,7 +288,7 @@ impl Walk<'_> {
         self.tally.scan.files += 1;
         self.tally.written(directory, stat.mtime);
         let bundle = Bundle { home: self.home, directory: directory.to_owned(), stat };
-        if self.catalog.put_bundle(&id, &bundle) == Taken::Changed {
+        if self.catalog.put_bundle(&id, &bundle, self.scan) == Taken::Changed {
             (self.changed)(&id);
         }
     }
@@ -327,10 +351,8 @@ impl Walk<'_> {
         };
         self.tally.scan.files += 1;
         let archived = self.store == Store::Archive;
-        match self
-            .catalog
-            .put_rollout(&id, &Rollout { home: self.home, archived, path: path.to_owned(), stat })
-        {
+        let rollout = Rollout { home: self.home, archived, path: path.to_owned(), stat };
+        match self.catalog.put_rollout(&id, &rollout, self.scan) {
             Taken::Known => {}
             Taken::Changed => (self.changed)(&id),
             Taken::Duplicate => self.tally.find(path, Trouble::Duplicate(id)),

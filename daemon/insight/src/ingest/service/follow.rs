@@ -51,9 +51,9 @@ impl Service {
         while let Some(hint) = hints.recv() {
             match hint {
                 Hint::Session(id) => {
-                    // The first look names all sessions, most of which are as the store knows them: a stat is
+                    // The first look names all sessions, most of which are as the store knows them: to compare is
                     // less than loading them from there. Later on, a session that is named was written to.
-                    let source = first_look.then(|| catalog.look(&id)).flatten();
+                    let source = first_look.then(|| catalog.source(&id)).flatten();
                     let read = source.as_ref().map(files::fingerprint_of_source);
                     self.board.ask(&self.queue, &id, catalog, Urgency::Now, read, None);
                 }
