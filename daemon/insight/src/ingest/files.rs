@@ -25,6 +25,8 @@ const APPENDING: Duration = Duration::from_millis(2);
 pub(crate) enum Plan {
     /// All that is there has been read.
     Nothing,
+    /// The same, but it lies in another place now, or is there again.
+    Moved,
     /// There may be more.
     GoOn,
     /// What was read is no longer what is there.
@@ -47,6 +49,8 @@ pub(crate) enum Why {
     Late,
     /// The program's derivation or rules are others than those that read it.
     Version,
+    /// What is needed to read on was not kept.
+    NotKept,
 }
 
 /// What is to be done, by what a stat says.
@@ -58,7 +62,7 @@ pub(crate) fn plan(cursor: &CursorRow, version: u32, source: &SessionSource) -> 
     if cursor.format != format_number(source.format) || cursor.home != home(source) {
         return Plan::Anew(Why::Source);
     }
-    let mut more = false;
+    let (mut more, mut moved) = (false, cursor.gone_at != 0);
     for file in &source.files {
         let Some(known) = cursor.files.iter().find(|known| known.index == file.index) else {
             if file.index < last.index {
@@ -80,9 +84,14 @@ pub(crate) fn plan(cursor: &CursorRow, version: u32, source: &SessionSource) -> 
         if changed && known.offset > 0 && file.len == known.size && is_at_rest(file) {
             return Plan::Anew(Why::Rewritten);
         }
-        more |= changed || known.path != file.path.as_os_str().as_bytes();
+        more |= changed;
+        moved |= known.path != file.path.as_os_str().as_bytes();
     }
-    if more || cursor.gone_at != 0 { Plan::GoOn } else { Plan::Nothing }
+    match (more, moved) {
+        (true, _) => Plan::GoOn,
+        (false, true) => Plan::Moved,
+        (false, false) => Plan::Nothing,
+    }
 }
 
 /// Whether a file of the same size and another time is really one that nothing was appended to. While something is,

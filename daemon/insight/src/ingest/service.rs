@@ -30,7 +30,7 @@ use super::board::{Board, Outcome};
 use super::files;
 use super::pipeline::VERSION;
 use super::queue::Queue;
-use super::session::{Live, Part, Reached, ReadError, Terms, settles_at};
+use super::session::{Live, Loaded, Part, Reached, ReadError, Terms, settles_at};
 use crate::log::Log;
 use crate::owner::Owners;
 use crate::settings::{Retention, Settings};
@@ -178,21 +178,22 @@ impl Service {
     fn work(&self) {
         let mut buffer = Vec::new();
         // What is read into is given back for as long as there is nothing to read.
-        while let Some(id) = self.queue.pop(|| buffer = Vec::new()) {
-            let Some(job) = self.board.take(&id) else { continue };
+        while let Some(turn) = self.queue.pop(|| buffer = Vec::new()) {
+            let id = &turn.id;
+            let Some(job) = self.board.take(id) else { continue };
             if buffer.is_empty() {
                 buffer = vec![0; CHUNK];
             }
             let terms = terms(&self.engine, &self.settings());
-            let source = job.catalog.look(&id);
-            let turn = AssertUnwindSafe(|| match &source {
-                Some(source) => self.read(&id, source, job.live, job.watched, &terms, &mut buffer),
-                None => self.gone(&id, &terms),
+            let source = job.catalog.look_unless_scanned(id);
+            let reading = AssertUnwindSafe(|| match &source {
+                Some(source) => self.read(id, source, job.live, job.watched, &terms, &mut buffer),
+                None => self.gone(id, &terms),
             });
             // A session that is read makes itself felt by its batch alone, which a panic keeps from coming about.
-            let result = catch_unwind(turn).unwrap_or_else(|_| {
+            let result = catch_unwind(reading).unwrap_or_else(|_| {
                 tracing::error!(session = %id, "a session cannot be read: this is a fault of the program");
-                self.finish(&id, Outcome::given_up(source.as_ref().map(files::fingerprint_of_source)));
+                self.finish(id, Outcome::given_up(source.as_ref().map(files::fingerprint_of_source)));
                 Ok(())
             });
             if let Err(error) = result {
@@ -214,7 +215,14 @@ impl Service {
     ) -> Result<(), StoreError> {
         let mut live = match live {
             Some(live) => live,
-            None => Box::new(Live::load(&self.reader, source)?),
+            None => match Live::load(&self.reader, source)? {
+                Loaded::Live(live) => live,
+                Loaded::Moved(batch) => {
+                    let read = Some(files::fingerprint_of_source(source));
+                    self.send(id, Some(Part::without_records(batch)), Outcome::given_up(read), watched);
+                    return Ok(());
+                }
+            },
         };
         live.watched |= watched;
         let news = live.watched;
@@ -278,15 +286,7 @@ impl Service {
         };
         let deadline = leaves_at.filter(|_| !forgotten);
         let outcome = Outcome { live: None, read: Some(0), settled: true, gone: true, deadline, forgotten };
-        let part = batch.map(|batch| Part {
-            batch,
-            changes: Vec::new(),
-            events: Vec::new(),
-            kin: None,
-            bytes: 0,
-            records: 0,
-        });
-        self.send(id, part, outcome, true);
+        self.send(id, batch.map(Part::without_records), outcome, true);
         Ok(())
     }
 

@@ -12,7 +12,7 @@ pub(crate) use read::{Reached, ReadError};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use engine::store::{Reader, StoreError};
+use engine::store::{Batch, Reader, StoreError};
 use jiff::{SignedDuration, Timestamp};
 use trace::SessionId;
 use trace::lines::Splitter;
@@ -29,6 +29,10 @@ use crate::store::tables::{CursorRow, Cursors};
 
 /// How long a session that says that it is over may go on without having been settled in between.
 const GRACE: i64 = 1000;
+
+/// How long ago a session must have ended for its state not to be kept. Hardly any of them ever goes on, and one that
+/// does is read again from its beginning; to keep what all of them would need for it costs more than that.
+const HISTORY: SignedDuration = SignedDuration::from_hours(24);
 
 /// What is set for all sessions.
 #[derive(Clone, Debug)]
@@ -68,6 +72,14 @@ pub(crate) struct Live {
     records: u64,
 }
 
+/// What came of taking a session up.
+pub(crate) enum Loaded {
+    /// It can be read on.
+    Live(Box<Live>),
+    /// It has settled, and nothing is new but where it lies, which is to be stored.
+    Moved(Batch),
+}
+
 /// What gathers until the next batch.
 #[derive(Default)]
 struct Gathered {
@@ -85,20 +97,27 @@ struct Gathered {
 
 impl Live {
     /// Takes up a session where the store has it, or begins it.
-    pub(crate) fn load(reader: &Reader, source: &SessionSource) -> Result<Self, StoreError> {
+    pub(crate) fn load(reader: &Reader, source: &SessionSource) -> Result<Loaded, StoreError> {
         let id = &source.id;
         let Some(cursor) = reader.get::<Cursors>(&id.as_str().to_owned())? else {
-            return Ok(Self::begin(source));
+            return Ok(Loaded::Live(Box::new(Self::begin(source))));
         };
+        let plan = files::plan(&cursor, VERSION, source);
+        if plan == Plan::Moved && cursor.settled {
+            return Self::note_moved(reader, cursor, source).map(Loaded::Moved);
+        }
         let signals = stored_signals(reader, id, Kind::Signals)?;
         let former = if cursor.anew { stored_signals(reader, id, Kind::Former)? } else { HashMap::new() };
-        let state = if matches!(files::plan(&cursor, VERSION, source), Plan::Anew(_)) {
-            None
-        } else {
-            let like = Pipeline::first_state(id, source.format);
-            chunk::get(reader, id.as_str(), &like, cursor.state_chunks)?
+        let pipeline = match plan {
+            Plan::Anew(_) => None,
+            // There is nothing to be done, and so nothing that has to be known.
+            Plan::Nothing if cursor.settled => Some(Pipeline::new(id.clone(), source.format)),
+            Plan::Nothing | Plan::Moved | Plan::GoOn => {
+                let like = Pipeline::first_state(id, source.format);
+                let state = chunk::get(reader, id.as_str(), &like, cursor.state_chunks)?;
+                state.as_deref().and_then(Pipeline::restore)
+            }
         };
-        let pipeline = state.as_deref().and_then(Pipeline::restore);
         let lost = pipeline.is_none();
         let mut live = Self {
             pipeline: pipeline.unwrap_or_else(|| Pipeline::new(id.clone(), source.format)),
@@ -110,9 +129,9 @@ impl Live {
             ..Self::begin(source)
         };
         if lost {
-            live.anew(source, Why::Version);
+            live.anew(source, if let Plan::Anew(why) = plan { why } else { Why::NotKept });
         }
-        Ok(live)
+        Ok(Loaded::Live(Box::new(live)))
     }
 
     fn begin(source: &SessionSource) -> Self {
@@ -167,6 +186,12 @@ impl Live {
     pub(crate) fn settles_at(&self, terms: &Terms) -> Option<Timestamp> {
         let closed = self.pipeline.session().closed;
         settles_at(&CursorRow { closed, ..self.cursor.clone() }, terms)
+    }
+
+    /// Whether it ended so long ago that nobody expects it to go on.
+    fn is_history(&self, terms: &Terms) -> bool {
+        let changed = Timestamp::from_microsecond(self.cursor.changed_at).unwrap_or_default();
+        self.cursor.settled && terms.now.duration_since(changed) > HISTORY
     }
 
     pub(crate) fn cursor(&self) -> &CursorRow {

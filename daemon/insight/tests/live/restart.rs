@@ -1,7 +1,7 @@
 //! A daemon that comes back.
 
 use std::fs;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::lab::Lab;
 use crate::spine::Spine;
@@ -26,6 +26,36 @@ fn nothing_is_read_twice_after_a_restart() {
     spine.failing_turn(2);
     lab.read_all();
     assert_eq!(lab.signals(&spine.id).len(), 2);
+}
+
+#[test]
+fn a_session_of_days_ago_is_read_from_its_beginning_when_it_goes_on_and_one_of_today_is_read_on() {
+    let mut lab = Lab::new();
+    lab.settings.settle_after = Duration::ZERO;
+    let mut sessions = [("old", 3 * 86_400), ("young", 100)].map(|(id, seconds_ago)| {
+        let mut spine = Spine::begin(&lab.home(), id, seconds_ago);
+        spine.failing_turn(1);
+        spine
+    });
+    let length = |spine: &Spine| fs::metadata(spine.path()).unwrap().len();
+    lab.start();
+    lab.read_all();
+    lab.until_settled();
+    lab.stop();
+    let known = length(&sessions[1]);
+    for spine in &mut sessions {
+        spine.failing_turn(2);
+    }
+    lab.start();
+    lab.read_all();
+    let [old, young] = &sessions;
+    let stats = lab.block_on(lab.insight().stats()).unwrap();
+    assert_eq!(stats.bytes_read, length(old) + length(young) - known);
+    // Signals that were found before are not news.
+    assert_eq!(stats.signals_raised, 2);
+    for spine in &sessions {
+        assert_eq!(lab.signals(&spine.id).len(), 2, "{}", spine.id);
+    }
 }
 
 #[test]
@@ -56,7 +86,7 @@ fn thousands_of_sessions_are_taken_up_by_a_stat_each() {
         spine.ask(1, "hello");
         spine.shut_down();
     }
-    lab.settings.settle_after = std::time::Duration::ZERO;
+    lab.settings.settle_after = Duration::ZERO;
     lab.start();
     let begun = Instant::now();
     assert_eq!(lab.read_all().sessions, SESSIONS);

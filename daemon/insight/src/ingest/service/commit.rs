@@ -9,21 +9,19 @@ use engine::NewEvent;
 use engine::store::{Batch, StoreError};
 use serde_json::json;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use trace::SessionId;
 
 use super::Service;
 use crate::ingest::board::Outcome;
+use crate::ingest::queue::COMMIT;
 use crate::ingest::session::{Change, Part};
 use crate::owner::{Kin, Owner};
 use crate::view::Phase;
 
 /// How many changes of rows go into one commit before it is made.
 const ROWS_OF_A_COMMIT: usize = 2000;
-
-/// How many bytes of batches go into one commit before it is made.
-const BYTES_OF_A_COMMIT: usize = 3 << 20;
 
 /// How long history may wait for more of it to share its commit. A commit costs the same few wake-ups and syncs
 /// whatever is in it, so that a first reading of a home spends a tenth less time with fewer of them.
@@ -45,8 +43,6 @@ pub(super) struct Sent {
     events: Vec<NewEvent>,
     kin: Option<Kin>,
     outcome: Outcome,
-    /// Whether it is of a session that is being watched, so that somebody may wait for it.
-    news: bool,
 }
 
 impl Service {
@@ -56,10 +52,10 @@ impl Service {
         self.gauges.records.fetch_add(part.records, Memory::Relaxed);
         self.board.told(id, part.bytes);
         let size = part.batch.size();
-        self.queue.sent(size);
         let Part { batch, changes, events, kin, .. } = part;
         // Fails only when nothing is stored any more.
-        let _ = self.parts.send(Sent { id: id.clone(), batch, size, changes, events, kin, outcome, news });
+        let _ = self.parts.send(Sent { id: id.clone(), batch, size, changes, events, kin, outcome });
+        self.queue.sent(size, news);
     }
 
     pub(super) fn finish(&self, id: &SessionId, outcome: Outcome) {
@@ -100,21 +96,15 @@ impl Service {
                     continue;
                 }
             };
-            let until = Instant::now() + GATHER;
-            let (mut rows, mut bytes, mut news) = (first.batch.len(), first.size, first.news);
+            let _ = timeout(GATHER, self.queue.gathered()).await;
+            let (mut rows, mut bytes) = (first.batch.len(), first.size);
             let mut group = vec![first];
-            while rows < ROWS_OF_A_COMMIT && bytes < BYTES_OF_A_COMMIT {
-                let part = match parts.try_recv() {
-                    Ok(part) => part,
-                    Err(_) if news => break,
-                    Err(_) => match timeout_at(until, parts.recv()).await {
-                        Ok(Some(part)) => part,
-                        Ok(None) | Err(_) => break,
-                    },
-                };
+            while rows < ROWS_OF_A_COMMIT
+                && bytes < COMMIT
+                && let Ok(part) = parts.try_recv()
+            {
                 rows += part.batch.len();
                 bytes += part.size;
-                news |= part.news;
                 group.push(part);
             }
             since_quiet += bytes;

@@ -1,13 +1,16 @@
-//! Sessions whose files are gone.
+//! Sessions whose files are gone, or lie elsewhere now.
+
+use std::os::unix::ffi::OsStrExt as _;
 
 use engine::store::{Batch, Reader, StoreError};
 use jiff::Timestamp;
 use trace::SessionId;
+use trace::source::SessionSource;
 
 use super::Live;
 use crate::store::chunk;
 use crate::store::page::{self, Kind};
-use crate::store::tables::{ByTime, Cursors, Sessions};
+use crate::store::tables::{ByTime, CursorRow, Cursors, Sessions};
 
 impl Live {
     /// Notes that the files are gone, and that all else stays. None if it is known already.
@@ -28,6 +31,29 @@ impl Live {
         }
         batch.put::<Cursors>(&key, &cursor);
         Ok(Some(batch))
+    }
+
+    /// Notes where the files of a session lie now that were moved, or came back.
+    pub(super) fn note_moved(
+        reader: &Reader,
+        mut cursor: CursorRow,
+        source: &SessionSource,
+    ) -> Result<Batch, StoreError> {
+        let key = source.id.as_str().to_owned();
+        for file in &source.files {
+            if let Some(row) = cursor.files.iter_mut().find(|row| row.index == file.index) {
+                row.path = file.path.as_os_str().as_bytes().to_vec();
+            }
+        }
+        cursor.gone_at = 0;
+        let mut batch = Batch::new();
+        if let Some(mut row) = reader.get::<Sessions>(&key)? {
+            row.gone_at = 0;
+            row.path = cursor.files.first().map(|file| file.path.clone()).unwrap_or_default();
+            batch.put::<Sessions>(&key, &row);
+        }
+        batch.put::<Cursors>(&key, &cursor);
+        Ok(batch)
     }
 
     /// Removes all that was derived of a session.

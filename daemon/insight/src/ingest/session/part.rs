@@ -29,6 +29,13 @@ pub(crate) struct Part {
     pub(crate) records: u64,
 }
 
+impl Part {
+    /// What is stored of a session of which nothing was read.
+    pub(crate) fn without_records(batch: Batch) -> Self {
+        Self { batch, changes: Vec::new(), events: Vec::new(), kin: None, bytes: 0, records: 0 }
+    }
+}
+
 impl Live {
     /// Asks the rules about the whole session, if it is time.
     pub(crate) fn settle(&mut self, terms: &Terms) {
@@ -80,12 +87,22 @@ impl Live {
         self.fresh = false;
         let session = self.pipeline.session().clone();
         let events = self.put_session(&mut batch, &session, settled, terms);
-        let like = Pipeline::first_state(&self.id, format_of(self.cursor.format));
-        let (state, before) = (self.pipeline.state(), self.cursor.state_chunks);
-        self.cursor.state_chunks = chunk::put(&mut batch, self.id.as_str(), &state, &like, before);
+        self.put_state(&mut batch, at_end && self.is_history(terms));
         self.cursor.closed = session.closed;
         batch.put::<Cursors>(&self.id.as_str().to_owned(), &self.cursor);
         Ok(Some(Part { batch, changes, events, kin: Some(Kin::of(session)), bytes, records }))
+    }
+
+    /// Keeps what is needed to read on.
+    fn put_state(&mut self, batch: &mut Batch, history: bool) {
+        let before = self.cursor.state_chunks;
+        self.cursor.state_chunks = if history {
+            chunk::delete(batch, self.id.as_str(), before);
+            0
+        } else {
+            let like = Pipeline::first_state(&self.id, format_of(self.cursor.format));
+            chunk::put(batch, self.id.as_str(), &self.pipeline.state(), &like, before)
+        };
     }
 
     /// The new reading is complete: what it has not found again is withdrawn.

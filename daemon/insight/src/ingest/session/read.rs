@@ -51,7 +51,7 @@ impl Live {
     ) -> Result<Reached, ReadError> {
         match files::plan(&self.cursor, VERSION, source) {
             Plan::Nothing => return Ok(Reached::End),
-            Plan::Anew(Why::First) | Plan::GoOn => {}
+            Plan::Anew(Why::First) | Plan::GoOn | Plan::Moved => {}
             Plan::Anew(why) => self.anew(source, why),
         }
         if self.cursor.gone_at != 0 {
