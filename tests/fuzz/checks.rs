@@ -89,7 +89,10 @@ impl Seen {
         self.seen.push(match piece {
             Piece::Line { place, bytes } => {
                 assert!(bytes.len() <= LIMIT && bytes.len() == place.len as usize);
-                format!("{place:?} {:?}", self.decoder.decode(bytes, place))
+                let mut fresh = Decoder::new(self.decoder.format());
+                let record = self.decoder.decode(bytes, place);
+                assert_eq!(record, fresh.decode(bytes, place), "the lines before make no difference");
+                format!("{place:?} {record:?}")
             }
             Piece::Oversize { place, len } => format!("{place:?} {len}"),
         });

@@ -49,7 +49,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use trace::{Fact, SessionId};
+use trace::{Fact, SessionId, What};
 
 pub(crate) use descriptor::descriptor;
 pub use descriptor::{Descriptor, Reach};
@@ -161,6 +161,9 @@ impl RuleSetV1 {
     pub fn feed(&mut self, fact: &Fact<'_>, out: &mut impl Output) {
         let moment = self.memory.moment(fact);
         self.course.feed(fact);
+        if is_unheard(&fact.what) && !self.stateful.has_said_its_last() {
+            return;
+        }
         let scope = &mut Scope { session: &self.session, out };
         for rule in STATELESS {
             rule(&moment, scope);
@@ -184,6 +187,47 @@ impl RuleSetV1 {
     /// How the session has gone so far: with its signals, what its profile is made of.
     pub fn course(&self) -> &Course {
         &self.course
+    }
+}
+
+impl Stateful {
+    /// Whether something was said for good when the session settled, which any fact takes back.
+    fn has_said_its_last(&self) -> bool {
+        self.clean_plan.has_said_its_last()
+            || self.fast_completion.has_said_its_last()
+            || self.first_attempt_success.has_said_its_last()
+            || self.zero_denial.has_said_its_last()
+            || self.rapid_approvals.has_said_its_last()
+    }
+}
+
+/// Whether such a fact is nothing to any rule by itself: it is remembered, or comes again as part of another. More than
+/// half of all facts are such.
+fn is_unheard(what: &What<'_>) -> bool {
+    match what {
+        What::EpochBegan
+        | What::AgentSpoke { .. }
+        | What::Request
+        | What::Tokens(_)
+        | What::CallOpened(_)
+        | What::Asked(_)
+        | What::Interrupt
+        | What::Shutdown => true,
+        What::TurnBegan(_)
+        | What::UserSpoke { .. }
+        | What::TurnEnded(_)
+        | What::CallClosed(_)
+        | What::Decided(_)
+        | What::Unanswered(_)
+        | What::Error { .. }
+        | What::StreamError { .. }
+        | What::Warning { .. }
+        | What::Compacted(_)
+        | What::Plan(_)
+        | What::Diff { .. }
+        | What::Undo { .. }
+        | What::Rollback { .. }
+        | What::Settled(_) => false,
     }
 }
 

@@ -47,6 +47,13 @@ enum Said {
     Final,
 }
 
+impl<R> Whole<R> {
+    /// Whether what was said last was meant to be final.
+    pub(crate) fn has_said_its_last(&self) -> bool {
+        self.said == Said::Final
+    }
+}
+
 impl<R: Verdict> Whole<R> {
     pub(crate) fn feed(&mut self, moment: &Moment<'_>, scope: &mut Scope<'_>) {
         if matches!(moment.fact.what, What::Settled(_)) {

@@ -5,9 +5,11 @@
 //! page that has grown too large is cut in two. Rows are protobuf messages one after the other, compressed with
 //! LZ4, which finds the turn ids, directories and tools that repeat from row to row.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use engine::store::{Batch, Order, Reader, StoreError};
+use lz4_flex::block::{self, CompressTable};
 use prost::Message as _;
 use trace::SessionId;
 use trace::session::{Approval, ArtifactRow, CompactionRow, ToolCall, Turn};
@@ -174,15 +176,36 @@ impl Open {
     }
 }
 
+/// Rows of fewer bytes are kept as they are: there is next to nothing to be gained.
+const WORTH_PACKING: usize = 128;
+
+thread_local! {
+    /// What packing needs, kept: a page is packed in less time than it takes to come by this.
+    static PACKING: RefCell<(CompressTable, Vec<u8>)> = RefCell::default();
+}
+
 /// Packs the bytes of rows.
 pub(crate) fn pack(bytes: &[u8], rows: usize) -> PageRow {
     let rows = u32::try_from(rows).unwrap_or(u32::MAX);
-    let packed = lz4_flex::block::compress_prepend_size(bytes);
-    if packed.len() < bytes.len() {
-        PageRow { rows, codec: 1, bytes: packed }
-    } else {
-        PageRow { rows, codec: 0, bytes: bytes.to_vec() }
+    match packed(bytes) {
+        Some(bytes) => PageRow { rows, codec: 1, bytes },
+        None => PageRow { rows, codec: 0, bytes: bytes.to_vec() },
     }
+}
+
+/// The bytes compressed, behind their number; none if they do not get fewer.
+fn packed(bytes: &[u8]) -> Option<Vec<u8>> {
+    let size = u32::try_from(bytes.len()).ok().filter(|_| bytes.len() >= WORTH_PACKING)?;
+    PACKING.with_borrow_mut(|(table, buffer)| {
+        let room = block::get_maximum_output_size(bytes.len());
+        if buffer.len() < room {
+            buffer.resize(room, 0);
+        }
+        // There is room for whatever comes.
+        let length = block::compress_into_with_table(bytes, buffer, table).ok()?;
+        let packed = buffer.get(..length).filter(|_| length + 4 < bytes.len())?;
+        Some([&size.to_le_bytes(), packed].concat())
+    })
 }
 
 /// The messages of a page; what cannot be read ends it, as a page is never written in part.

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::json::{self, Raw, Unread};
+use super::payload::LastSettings;
 use super::time::Minute;
 use super::{DecodeError, Problem, trim};
 use crate::record::Text;
@@ -96,6 +97,8 @@ pub(super) struct Before {
     pub beginning: Vec<u8>,
     /// Of what minute they are.
     pub minute: Minute,
+    /// With what settings the model is asked.
+    pub settings: LastSettings,
 }
 
 /// The longest beginning that is remembered.
@@ -198,7 +201,7 @@ impl<'a> Cursor<'a> {
     /// The object that begins here and reaches, as it should, to the brace that closes the line.
     pub(super) fn last_object(&self) -> Option<Raw<'a>> {
         let end = self.line.len().checked_sub(1)?;
-        let object = Raw::object(self.line, self.at, end);
+        let object = Raw::at(self.line, self.at, end);
         (self.line.ends_with(b"}}") && object.is_object()).then_some(object)
     }
 

@@ -41,14 +41,14 @@ impl<'a> Raw<'a> {
         value_at(line, start)
     }
 
-    /// What is taken for an object at this place; whether it ends there shows when its members are picked.
-    pub(super) fn object(line: &'a [u8], start: usize, end: usize) -> Self {
+    /// What is taken for a value at this place. Whether an object ends there shows when its members are picked.
+    pub(super) fn at(line: &'a [u8], start: usize, end: usize) -> Self {
         Self { line, start, end }
     }
 
     /// An object without members.
     pub(super) fn nothing() -> Self {
-        Self::object(b"{}", 0, 2)
+        Self::at(b"{}", 0, 2)
     }
 
     /// Where it begins in its line.

@@ -1,5 +1,7 @@
 //! Payloads that are neither events nor items: metadata, settings, artifacts, boundaries.
 
+use std::ops::Range;
+
 use super::event::{path, text, token_counts};
 use super::json::{Broken, Key, Picking, Raw, Unread};
 use super::message::Message;
@@ -81,19 +83,53 @@ fn git(git: Raw<'_>) -> Result<Git<'_>, Broken> {
 }
 
 /// `turn_context`: the settings in `context`, or in the payload itself.
-pub(super) fn context(payload: Raw<'_>) -> Result<Context<'_>, DecodeError> {
+pub(super) fn context<'a>(payload: Raw<'a>, last: &mut LastSettings) -> Result<Context<'a>, DecodeError> {
     let (mut flat, mut nested) = (Settings::new(), None);
     let mut message = Message::whole(payload);
     message.walk(|key, value| {
         if !key.is("context") {
             return flat.take(key, value);
         }
-        let mut settings = Settings::new();
-        let end = value.walk(|key, value| settings.take(key, value)?.map_or_else(|| value.end(), Ok))?;
-        nested = end.is_some().then_some(settings);
+        let read = last.read(value)?;
+        let end = read.as_ref().map(|(_, end)| *end);
+        nested = read.map(|(settings, _)| settings);
         Ok(end)
     })?;
     Ok(Context { turn: message.named_turn(), ..nested.unwrap_or(flat).context() })
+}
+
+/// The settings that were read last, as they stood: most requests to the model are made with those of the one before,
+/// which take kilobytes each.
+#[derive(Debug, Default)]
+pub(super) struct LastSettings {
+    object: Vec<u8>,
+    /// Where in the object those are that were asked for.
+    found: [Option<Range<usize>>; 6],
+}
+
+/// The longest settings that are remembered.
+const SETTINGS_LIMIT: usize = 64 * 1024;
+
+impl LastSettings {
+    /// The settings of an object and the offset behind it; none if it is no object.
+    fn read<'a>(&mut self, value: Unread<'a>) -> Result<Option<(Settings<'a>, usize)>, Broken> {
+        let mut settings = Settings::new();
+        let (line, at) = value.place();
+        if !self.object.is_empty() && line.get(at..).is_some_and(|rest| rest.starts_with(&self.object)) {
+            let here = |found: &Range<usize>| Raw::at(line, at + found.start, at + found.end);
+            settings.0.found = self.found.each_ref().map(|found| found.as_ref().map(here));
+            return Ok(Some((settings, at + self.object.len())));
+        }
+        let end = value.walk(|key, value| settings.take(key, value)?.map_or_else(|| value.end(), Ok))?;
+        let Some(end) = end else { return Ok(None) };
+        self.object.clear();
+        if end - at <= SETTINGS_LIMIT {
+            self.object.extend_from_slice(line.get(at..end).unwrap_or_default());
+            self.found =
+                settings.0.found.map(|found| found.map(|value| value.start() - at..value.end() - at));
+        }
+        Ok(Some((settings, end)))
+    }
 }
 
 /// The settings among the members of an object that are not picked for something else.

@@ -23,7 +23,7 @@ pub(super) fn decode<'a>(
     let (harmless, line) = trim(line);
     match usual(line, place, before) {
         Some(record) => Ok(record),
-        None => general(line, place).map_err(|error| error.behind(harmless)),
+        None => general(line, place, before).map_err(|error| error.behind(harmless)),
     }
 }
 
@@ -43,7 +43,7 @@ fn usual<'a>(line: &'a [u8], place: Place, before: &mut Before) -> Option<Record
     }
     if !matches!(outer, b"event_msg" | b"response_item") {
         cursor.step(br#","payload":"#)?;
-        let body = body(lossy(outer), cursor.last_object()?).ok()?;
+        let body = body(lossy(outer), cursor.last_object()?, before).ok()?;
         return Some(Record { seq, time, place, body });
     }
     cursor.step(br#","payload":{"type":"#)?;
@@ -71,14 +71,14 @@ fn closes(cursor: &mut Cursor<'_>) -> Option<()> {
     cursor.closes(b"}")
 }
 
-fn general(line: &[u8], place: Place) -> Result<Record<'_>, DecodeError> {
+fn general<'a>(line: &'a [u8], place: Place, before: &mut Before) -> Result<Record<'a>, DecodeError> {
     let head = Head::read(line)?;
-    let body = body(head.kind, head.payload)?;
+    let body = body(head.kind, head.payload, before)?;
     let seq = head.ordinal.map_or(place.line, |ordinal| ordinal.saturating_add(1));
     Ok(Record { seq, time: time::parse(head.time), place, body })
 }
 
-fn body<'a>(kind: Text<'a>, payload: Raw<'a>) -> Result<Body<'a>, DecodeError> {
+fn body<'a>(kind: Text<'a>, payload: Raw<'a>, before: &mut Before) -> Result<Body<'a>, DecodeError> {
     Ok(match &*kind {
         "event_msg" => tagged(payload, |kind, message| {
             if event::carries_nothing(kind.as_bytes()) {
@@ -89,7 +89,7 @@ fn body<'a>(kind: Text<'a>, payload: Raw<'a>) -> Result<Body<'a>, DecodeError> {
         })?,
         "response_item" => tagged(payload, item::item)?,
         "session_meta" => Body::Meta(Box::new(payload::meta(payload)?)),
-        "turn_context" => Body::Context(Box::new(payload::context(payload)?)),
+        "turn_context" => Body::Context(Box::new(payload::context(payload, &mut before.settings)?)),
         "compacted" => Body::Compaction(Box::new(payload::compacted(payload)?)),
         "token_usage_record" => payload::token_usage_record(payload)?,
         "world_state" => Body::Nothing,

@@ -23,7 +23,7 @@ pub(super) fn decode<'a>(
     let (harmless, line) = trim(line);
     match usual(line, place, before) {
         Some(record) => Ok(record),
-        None => general(line, place).map_err(|error| error.behind(harmless)),
+        None => general(line, place, before).map_err(|error| error.behind(harmless)),
     }
 }
 
@@ -42,7 +42,7 @@ fn usual<'a>(line: &'a [u8], place: Place, before: &mut Before) -> Option<Record
     let time = cursor.time(&mut before.minute)?;
     let body = match cursor.step(br#","type":"event","payload":{"id":"#) {
         Some(()) => event_line(cursor)?,
-        None => other_line(cursor)?,
+        None => other_line(cursor, before)?,
     };
     Some(Record { seq, time, place, body })
 }
@@ -63,7 +63,7 @@ fn event_line(mut cursor: Cursor<'_>) -> Option<Body<'_>> {
 }
 
 /// What is no event, from its type on.
-fn other_line(mut cursor: Cursor<'_>) -> Option<Body<'_>> {
+fn other_line<'a>(mut cursor: Cursor<'a>, before: &mut Before) -> Option<Body<'a>> {
     cursor.step(br#","type":"#)?;
     let kind = cursor.string()?;
     cursor.step(br#","payload":"#)?;
@@ -71,7 +71,7 @@ fn other_line(mut cursor: Cursor<'_>) -> Option<Body<'_>> {
         // An event that begins in another way.
         b"event" => None,
         b"submission" => submission(cursor),
-        _ => body(lossy(kind), cursor.last_object()?).ok(),
+        _ => body(lossy(kind), cursor.last_object()?, before).ok(),
     }
 }
 
@@ -87,18 +87,18 @@ fn submission(mut cursor: Cursor<'_>) -> Option<Body<'_>> {
     Some(body)
 }
 
-fn general(line: &[u8], place: Place) -> Result<Record<'_>, DecodeError> {
+fn general<'a>(line: &'a [u8], place: Place, before: &mut Before) -> Result<Record<'a>, DecodeError> {
     let head = Head::read(line)?;
-    let body = body(head.kind, head.payload)?;
+    let body = body(head.kind, head.payload, before)?;
     Ok(Record { seq: head.seq.unwrap_or(place.line), time: time::parse(head.time), place, body })
 }
 
-fn body<'a>(kind: Text<'a>, payload: Raw<'a>) -> Result<Body<'a>, DecodeError> {
+fn body<'a>(kind: Text<'a>, payload: Raw<'a>, before: &mut Before) -> Result<Body<'a>, DecodeError> {
     Ok(match &*kind {
         "event" => event(payload)?,
         "submission" => op::submission(payload)?,
         "session_meta" => Body::Meta(Box::new(payload::meta(payload)?)),
-        "turn_context" => Body::Context(Box::new(payload::context(payload)?)),
+        "turn_context" => Body::Context(Box::new(payload::context(payload, &mut before.settings)?)),
         "artifact_ref" => Body::Artifact(Box::new(payload::artifact(payload)?)),
         "compaction_boundary" => Body::Compaction(Box::new(payload::boundary(payload)?)),
         "bridge" => Body::Bridge(Box::new(payload::bridge(payload)?)),

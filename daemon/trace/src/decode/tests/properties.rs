@@ -110,4 +110,44 @@ proptest! {
         let flat = spine_body("turn_context", &members);
         prop_assert_eq!(nested, flat);
     }
+
+    #[test]
+    fn what_was_decoded_before_makes_no_difference(lines in prop::collection::vec((
+        prop::sample::select(vec![
+            r#"{"schema_version":"v1","thread_id":"t","seq":"#,
+            r#"{"schema_version":"v1","thread_id":"tt","seq":"#,
+            r#"{"schema_version": "v1", "thread_id": "t", "seq": "#,
+            r#"{"thread_id":"t","seq":"#,
+        ]),
+        prop::sample::select(vec!["1", "12", "1e3", "-1"]),
+        prop::sample::select(vec![
+            "2026-03-02T08:01:10.500Z", "2026-03-02T08:01:59.999Z", "2026-03-02T08:01:60.000Z", "2026-03-02T08:02:00Z",
+            "2026-03-02T08:02:00.001Z", "2026-03-02T08:02:0x.001Z", "2026-03-02T08:02:00.00\\u0031Z", "",
+        ]),
+        prop::sample::select(vec![
+            r#"{"turn_id":"1","context":{"cwd":"/a","model":"m"}}"#,
+            r#"{"turn_id":"2","context":{"cwd":"/a","model":"m"}}"#,
+            r#"{"context":{"cwd":"/a","model":"m","effort":"low"}}"#,
+            r#"{"context": {"cwd":"/a","model":"m"} , "turn_id":"2"}"#,
+            r#"{"context":{"cwd":"/a","model":"m"}"model":"outer"}"#,
+            r#"{"context":{"cwd":"/a","model":"m""#,
+            r#"{"context":[],"model":"flat"}"#,
+            r#"{"id":"1","msg":{"type":"agent_message_delta","delta":"x"}}"#,
+        ]),
+        prop::sample::select(vec!["turn_context", "event"]),
+    ), 0..12)) {
+        let mut decoders = [Format::Spine, Format::Rollout].map(Decoder::new);
+        for (begins, seq, time, payload, kind) in lines {
+            for line in [
+                format!(r#"{begins}{seq},"timestamp":"{time}","type":"{kind}","payload":{payload}}}"#),
+                format!(r#"{{"timestamp":"{time}","type":"{kind}","payload":{payload}}}"#),
+            ] {
+                for decoder in &mut decoders {
+                    let mut fresh = Decoder::new(decoder.format());
+                    let line = line.as_bytes();
+                    prop_assert_eq!(decoder.decode(line, place(1)), fresh.decode(line, place(1)));
+                }
+            }
+        }
+    }
 }
