@@ -373,21 +373,26 @@ pub(super) fn skip_space(line: &[u8], mut at: usize) -> usize {
 pub(super) fn end_of_string(line: &[u8], start: usize) -> Result<usize, Broken> {
     let mut at = start;
     loop {
+        // Only quotes are searched for, as other escapes come far more often.
         at = next_quote(line, at).ok_or(Broken { at: line.len(), expected: "'\"'" })?;
-        // A quote is part of the text behind a backslash that is not itself escaped. Only quotes are searched for,
-        // as other escapes come far more often.
-        let text = line.get(start..at).unwrap_or_default();
-        if text.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0 {
+        if !is_escaped(line, start, at) {
             return Ok(at);
         }
         at += 1;
     }
 }
 
+/// Whether the byte at `at`, of a string whose text begins at `start`, is behind a backslash that is not itself escaped.
+#[inline]
+fn is_escaped(line: &[u8], start: usize, at: usize) -> bool {
+    let text = line.get(start..at).unwrap_or_default();
+    text.last() == Some(&b'\\') && text.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
+}
+
 /// The offset of the next quote. Most are so near that a search with a long stride would cost more to begin.
 #[inline]
 fn next_quote(line: &[u8], mut at: usize) -> Option<usize> {
-    for _ in 0..8 {
+    for _ in 0..5 {
         let Some(window) = line.get(at..)?.first_chunk::<8>() else { break };
         let found = zero_bytes(u64::from_le_bytes(*window) ^ repeated(b'"'));
         if found != 0 {
