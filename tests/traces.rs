@@ -160,6 +160,12 @@ async fn what_codex_wrote_before_is_read_listed_and_shown_with_its_records() {
     let id = compat["signals"][0]["id"].as_str().unwrap();
     assert_eq!(object(&nest.spindle(["--json", "trace", "show", id]))["signal"]["id"], id);
     assert_eq!(nest.spindle(["trace", "show", "sig_nothing"]).status.code(), Some(4));
+    for (nowhere, code, needed) in [("sig_c_0", 2, "10 characters"), ("sig_c_zzzz", 4, "no signal")] {
+        let answer = nest.spindle(["trace", "show", nowhere]);
+        let said = String::from_utf8_lossy(&answer.stderr).into_owned();
+        assert_eq!(answer.status.code(), Some(code), "{answer:?}");
+        assert!(said.contains(needed) && said.contains("--rules compat"), "{said}");
+    }
 
     let elsewhere = nest.spindle(["trace", "ingest", "--wait", "--codex-home", "/nowhere/.codex"]);
     let said = String::from_utf8_lossy(&elsewhere.stderr).into_owned();

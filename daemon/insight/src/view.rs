@@ -408,8 +408,23 @@ pub enum InsightError {
         candidates: Vec<String>,
     },
     /// There is no such signal.
-    #[error("there is no signal {0:?}")]
-    NoSignal(String),
+    #[error("there is no signal {id:?}")]
+    NoSignal {
+        /// What was typed.
+        id: String,
+        /// The rule set that it would be of.
+        rules: RuleSet,
+    },
+    /// So little of a signal's id was typed that it is not looked for.
+    #[error("{id:?} is too little of a signal's id: its first {least} characters are needed")]
+    ShortSignal {
+        /// What was typed.
+        id: String,
+        /// How many characters are needed.
+        least: usize,
+        /// The rule set that it is of.
+        rules: RuleSet,
+    },
     /// The token is of no page.
     #[error("{0:?} is no page token of this list")]
     InvalidToken(String),
