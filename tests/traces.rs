@@ -473,6 +473,10 @@ async fn a_run_of_another_tool_is_listed_and_its_end_sets_off_a_schedule() {
         fs::rename(new, directory.join("manifest.json")).unwrap();
     };
     run(&nest, "in_progress");
+    let added = nest.spindle(["watch", "add", project.to_str().unwrap()]);
+    assert!(added.stderr.ends_with(b": 1 run found\n"), "{added:?}");
+    let removed = nest.spindle(["watch", "rm", project.to_str().unwrap()]);
+    assert!(removed.status.success(), "{removed:?}");
     let added = object(&nest.spindle(["--json", "watch", "add", project.to_str().unwrap()]));
     assert_eq!((&added["runs"], &added["method"]), (&json!(1), &json!("notify")), "{added}");
     let listed = object(&nest.spindle(["--json", "run", "ls", "--external"]));

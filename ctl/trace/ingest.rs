@@ -15,6 +15,7 @@ use crate::error::{CtlError, calling};
 use crate::exec::absolute;
 use crate::exit::Exit;
 use crate::show::size;
+use crate::show::text::count;
 
 const AFTER_HELP: &str = "\
 The daemon reads what Codex writes by itself, as it is written. This command is
@@ -77,12 +78,12 @@ impl IngestArgs {
             return Ok(Exit::DONE);
         }
         app.out.line(&format!(
-            "{} sessions, {} records, {}, {} signals, {} findings",
-            totals.sessions,
-            totals.records,
+            "{}, {}, {}, {}, {}",
+            count(totals.sessions, "session"),
+            count(totals.records, "record"),
             size(totals.bytes),
-            totals.signals,
-            totals.findings
+            count(totals.signals, "signal"),
+            count(totals.findings, "finding")
         ))?;
         if totals.findings > 0 {
             app.out.note("`spindle trace verify` lists what could not be read");
