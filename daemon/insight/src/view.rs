@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use trace::session::{Format, Session};
 use trace::{Place, SessionId};
+use uuid::Uuid;
 
 use crate::signal::{RuleSet, Signal, SignalId, SignalType};
 
@@ -379,6 +380,8 @@ pub struct SignalChange {
     pub severity: f64,
     /// Whether it was news: told as an event as well, and seen by triggers.
     pub live: bool,
+    /// The schedules that led to the run whose session it is, as far as that was known; empty where it was no news.
+    pub lineage: Vec<Uuid>,
     /// The signal as it is now, or as it was when it was withdrawn. None only of a change before its withdrawal, once
     /// that has come and the change has left the memory: its withdrawal, which follows, tells of it.
     pub signal: Option<Arc<Signal>>,
