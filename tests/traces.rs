@@ -167,6 +167,13 @@ async fn what_codex_wrote_before_is_read_listed_and_shown_with_its_records() {
         assert!(said.contains(needed) && said.contains("--rules compat"), "{said}");
     }
 
+    let path = sessions[0]["spine_path"].as_str().unwrap();
+    let alone = object(&nest.spindle(["--json", "trace", "ingest", "--wait", path]));
+    assert_eq!(alone["sessions"], 1, "{path}: {alone}");
+    let homeless = nest.spindle(["trace", "ingest", "/etc/passwd"]);
+    let said = String::from_utf8_lossy(&homeless.stderr).into_owned();
+    assert!(homeless.status.code() == Some(4) && said.contains("archived_sessions"), "{homeless:?}");
+
     let elsewhere = nest.spindle(["trace", "ingest", "--wait", "--codex-home", "/nowhere/.codex"]);
     let said = String::from_utf8_lossy(&elsewhere.stderr).into_owned();
     assert!(!elsewhere.status.success() && said.contains("/nowhere/.codex"), "{said}");

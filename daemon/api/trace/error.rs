@@ -44,6 +44,13 @@ pub(super) fn from_insight(error: InsightError) -> Status {
             text,
             "name the directory that holds sessions, trace_spine, archived_sessions or rollout_trace",
         ),
+        InsightError::Homeless { .. } | InsightError::Nothing { .. } => status(
+            Code::NotFound,
+            "INVALID_PATH",
+            text,
+            "name a Codex home, or what lies in one below sessions, archived_sessions, trace_spine or rollout_trace: a \
+             rollout, the directory of a thread or bundle, or one with many; `spindle trace verify` takes any file",
+        ),
         InsightError::Gone(_) => status(Code::FailedPrecondition, "EVIDENCE_GONE", text, ""),
         InsightError::Read { .. } => status(Code::FailedPrecondition, "READ_FAILED", text, ""),
         InsightError::Store(error) => store_failed(&error),

@@ -4,11 +4,11 @@ mod starters;
 
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error as _;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::ops::Bound;
-use std::os::unix::ffi::OsStringExt as _;
-use std::path::PathBuf;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine::store::{Order, Reader, StoreError};
@@ -286,12 +286,12 @@ impl Query<'_> {
         Ok(Page { items, next: String::new() })
     }
 
-    /// What the sessions of some homes add up to.
-    pub(crate) fn ingested(&self, counts: impl Fn(&PathBuf) -> bool) -> Result<Ingested> {
+    /// What sessions add up to that count by their ids and homes.
+    pub(crate) fn ingested(&self, counts: impl Fn(&str, &Path) -> bool) -> Result<Ingested> {
         let mut done = Ingested::default();
         for row in self.reader.scan::<Sessions>(.., Order::Ascending) {
-            let (_, row) = row?;
-            if !counts(&PathBuf::from(OsString::from_vec(row.home.clone()))) {
+            let (id, row) = row?;
+            if !counts(&id, Path::new(OsStr::from_bytes(&row.home))) {
                 continue;
             }
             done.sessions += 1;

@@ -445,6 +445,18 @@ pub enum InsightError {
         /// The directory.
         path: PathBuf,
     },
+    /// The path has nothing to do with a Codex home.
+    #[error("{path:?} is no Codex home and lies in none")]
+    Homeless {
+        /// The path.
+        path: PathBuf,
+    },
+    /// There is no session at a path within a Codex home.
+    #[error("there is no session at {path:?}")]
+    Nothing {
+        /// The path.
+        path: PathBuf,
+    },
     /// The session's files are gone, and what was asked for needs them.
     #[error("the files of session {0} are gone")]
     Gone(SessionId),
