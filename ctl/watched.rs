@@ -13,7 +13,7 @@ use crate::exec::absolute;
 use crate::exit::Exit;
 use crate::show::some;
 use crate::show::table::{Cell, Table, Tone};
-use crate::show::text::clean_bytes;
+use crate::show::text::{clean_bytes, count};
 use crate::show::time::{local, rfc3339, timestamp};
 
 #[derive(Debug, Subcommand)]
@@ -91,7 +91,7 @@ async fn add(app: &App, client: &Client, path: &std::path::Path) -> Result<Exit,
         app.out.document(&WatchView::from(&watch))?;
         return Ok(Exit::DONE);
     }
-    app.out.note(&format!("watching {}: {} runs found", clean_bytes(&watch.path), watch.runs));
+    app.out.note(&format!("watching {}: {} found", clean_bytes(&watch.path), count(watch.runs, "run")));
     if !watch.problem.is_empty() {
         app.out.warn(&watch.problem);
     }

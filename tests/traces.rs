@@ -160,6 +160,19 @@ async fn what_codex_wrote_before_is_read_listed_and_shown_with_its_records() {
     let id = compat["signals"][0]["id"].as_str().unwrap();
     assert_eq!(object(&nest.spindle(["--json", "trace", "show", id]))["signal"]["id"], id);
     assert_eq!(nest.spindle(["trace", "show", "sig_nothing"]).status.code(), Some(4));
+    for (nowhere, code, needed) in [("sig_c_0", 2, "10 characters"), ("sig_c_zzzz", 4, "no signal")] {
+        let answer = nest.spindle(["trace", "show", nowhere]);
+        let said = String::from_utf8_lossy(&answer.stderr).into_owned();
+        assert_eq!(answer.status.code(), Some(code), "{answer:?}");
+        assert!(said.contains(needed) && said.contains("--rules compat"), "{said}");
+    }
+
+    let path = sessions[0]["spine_path"].as_str().unwrap();
+    let alone = object(&nest.spindle(["--json", "trace", "ingest", "--wait", path]));
+    assert_eq!(alone["sessions"], 1, "{path}: {alone}");
+    let homeless = nest.spindle(["trace", "ingest", "/etc/passwd"]);
+    let said = String::from_utf8_lossy(&homeless.stderr).into_owned();
+    assert!(homeless.status.code() == Some(4) && said.contains("archived_sessions"), "{homeless:?}");
 
     let elsewhere = nest.spindle(["trace", "ingest", "--wait", "--codex-home", "/nowhere/.codex"]);
     let said = String::from_utf8_lossy(&elsewhere.stderr).into_owned();
@@ -467,6 +480,10 @@ async fn a_run_of_another_tool_is_listed_and_its_end_sets_off_a_schedule() {
         fs::rename(new, directory.join("manifest.json")).unwrap();
     };
     run(&nest, "in_progress");
+    let added = nest.spindle(["watch", "add", project.to_str().unwrap()]);
+    assert!(added.stderr.ends_with(b": 1 run found\n"), "{added:?}");
+    let removed = nest.spindle(["watch", "rm", project.to_str().unwrap()]);
+    assert!(removed.status.success(), "{removed:?}");
     let added = object(&nest.spindle(["--json", "watch", "add", project.to_str().unwrap()]));
     assert_eq!((&added["runs"], &added["method"]), (&json!(1), &json!("notify")), "{added}");
     let listed = object(&nest.spindle(["--json", "run", "ls", "--external"]));

@@ -9,6 +9,7 @@ use crate::error::{CtlError, calling};
 use crate::exit::Exit;
 use crate::follow::{unless_interrupted, whole_id};
 use crate::parse;
+use crate::show::text::count;
 
 const AFTER_HELP: &str = "\
 Prints the bytes exactly as they were written, control characters included, on
@@ -70,7 +71,7 @@ impl LogsArgs {
                     && step == chunk.step
                     && chunk.offset > expected
                 {
-                    app.out.note(&format!("[{} bytes were dropped here]", chunk.offset - expected));
+                    app.out.note(&format!("[dropped here: {}]", count(chunk.offset - expected, "byte")));
                 }
                 last = Some((chunk.step, chunk.offset + chunk.data.len() as u64));
                 app.out.bytes(&chunk.data)?;

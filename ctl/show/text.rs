@@ -1,4 +1,6 @@
-//! Text from elsewhere, made safe for a terminal.
+//! Text for people: what comes from elsewhere is made safe for a terminal.
+
+use std::fmt::Display;
 
 /// One line without control characters: line breaks and tabs become blanks,
 /// what could move the cursor, colour the screen or turn the direction of
@@ -24,6 +26,18 @@ pub(crate) fn shorten(text: &str, limit: usize) -> String {
         return text.to_owned();
     }
     text.chars().take(limit.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// `1 task`, `2 tasks`; also of nouns in `-ch` and `-y`.
+pub(crate) fn count<N: Copy + Display + PartialEq + From<u8>>(number: N, noun: &str) -> String {
+    if number == N::from(1) {
+        return format!("{number} {noun}");
+    }
+    match noun.strip_suffix('y') {
+        Some(stem) => format!("{number} {stem}ies"),
+        None if noun.ends_with("ch") => format!("{number} {noun}es"),
+        None => format!("{number} {noun}s"),
+    }
 }
 
 /// A command as a person would type it in a shell.
@@ -56,6 +70,17 @@ mod tests {
     fn a_long_text_is_cut_at_a_character() {
         assert_eq!(shorten("äöüß", 3), "äö…");
         assert_eq!(shorten("äöü", 3), "äöü");
+    }
+
+    #[test]
+    fn a_noun_goes_with_its_number() {
+        assert_eq!(count(1_u64, "task"), "1 task");
+        assert_eq!(count(0_u32, "task"), "0 tasks");
+        assert_eq!(count(2_usize, "patch"), "2 patches");
+        assert_eq!(
+            (count(1_u64, "category"), count(3_u64, "category")),
+            ("1 category".into(), "3 categories".into())
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::error::{CtlError, calling};
 use crate::exec::absolute;
 use crate::exit::Exit;
 use crate::show::size;
+use crate::show::text::count;
 
 const AFTER_HELP: &str = "\
 The daemon reads what Codex writes by itself, as it is written. This command is
@@ -22,11 +23,15 @@ for those who want to know when it is done, and for homes that are not watched.
 
 Examples:
   spindle trace ingest --wait
-  spindle --json trace ingest --codex-home /srv/archive/codex --wait";
+  spindle --json trace ingest --codex-home /srv/archive/codex --wait
+  spindle trace ingest /srv/archive/codex/sessions/2026/11 --wait";
 
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct IngestArgs {
+    /// Only what lies here: a Codex home, or within one a rollout, the directory of a thread or one with many
+    paths: Vec<PathBuf>,
+
     /// Only this Codex home; one that is not watched is read once [default: all that are watched]
     #[arg(long, value_name = "DIR")]
     codex_home: Option<PathBuf>,
@@ -60,7 +65,9 @@ impl From<IngestTotals> for TotalsView {
 impl IngestArgs {
     pub(crate) async fn perform(self, app: &App, client: &Client) -> Result<Exit, CtlError> {
         let home = self.codex_home.map(|home| absolute(&home)).transpose()?;
-        let request = IngestRequest { codex_home: home.map(path_bytes).unwrap_or_default(), wait: self.wait };
+        let paths = self.paths.iter().map(|path| absolute(path).map(path_bytes)).collect::<Result<_, _>>()?;
+        let codex_home = home.map(path_bytes).unwrap_or_default();
+        let request = IngestRequest { codex_home, paths, wait: self.wait };
         let answer = client.traces().ingest(request).await.map_err(calling("read traces"))?;
         let mut progress = answer.into_inner();
         let bar = progress_bar(app);
@@ -77,12 +84,12 @@ impl IngestArgs {
             return Ok(Exit::DONE);
         }
         app.out.line(&format!(
-            "{} sessions, {} records, {}, {} signals, {} findings",
-            totals.sessions,
-            totals.records,
+            "{}, {}, {}, {}, {}",
+            count(totals.sessions, "session"),
+            count(totals.records, "record"),
             size(totals.bytes),
-            totals.signals,
-            totals.findings
+            count(totals.signals, "signal"),
+            count(totals.findings, "finding")
         ))?;
         if totals.findings > 0 {
             app.out.note("`spindle trace verify` lists what could not be read");

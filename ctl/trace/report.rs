@@ -13,6 +13,7 @@ use crate::error::{CtlError, calling};
 use crate::exit::Exit;
 use crate::show::Out;
 use crate::show::table::{Cell, Table, Tone};
+use crate::show::text::count;
 
 /// How many categories and repositories people are shown.
 const SHOWN: usize = 10;
@@ -106,8 +107,8 @@ impl ReportArgs {
         }
         let total = |counts: &HashMap<String, u64>| counts.values().sum::<u64>();
         app.out.line(&format!(
-            "{} sessions, {} settled: {} friction, {} delight",
-            report.sessions,
+            "{}, {} settled: {} friction, {} delight",
+            count(report.sessions, "session"),
             report.settled,
             total(&report.friction),
             total(&report.delight)
@@ -143,7 +144,7 @@ fn categories(
     out.line("")?;
     out.table(&table, "")?;
     if ranked.len() > SHOWN {
-        out.note(&format!("and {} more categories; --json shows them all", ranked.len() - SHOWN));
+        out.note(&format!("and {}; --json shows them all", count(ranked.len() - SHOWN, "more category")));
     }
     Ok(())
 }
@@ -176,13 +177,13 @@ fn chart(out: Out, days: &[DayReport]) -> Result<(), CtlError> {
     for day in shown {
         let (bad, good) = (bar(day.friction, most, BAR), bar(day.delight, most, BAR));
         out.line(&format!(
-            "{}  {}{} {} friction, {} delight in {} sessions",
+            "{}  {}{} {} friction, {} delight in {}",
             day.day,
             out.paint(&bad, Tone::Bad),
             out.paint(&good, Tone::Good),
             day.friction,
             day.delight,
-            day.sessions
+            count(day.sessions, "session")
         ))?;
     }
     Ok(())

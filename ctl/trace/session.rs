@@ -14,7 +14,7 @@ use crate::exit::Exit;
 use crate::page::PageArgs;
 use crate::show::some;
 use crate::show::table::{Cell, Table, Tone};
-use crate::show::text::clean;
+use crate::show::text::{clean, count};
 use crate::show::time::{local, rough, timestamp};
 
 #[derive(Debug, Args)]
@@ -109,7 +109,15 @@ impl SessionArgs {
             ("commit", clean(&format!("{} {}", session.git_commit, session.git_branch))),
             ("codex", clean(&format!("{} {}", session.cli_version, session.originator))),
             ("turns", format!("{} (requests: {}, epochs: {})", counts.turns, counts.requests, counts.epochs)),
-            ("calls", format!("{}: {} commands, {} patches", counts.calls, counts.execs, counts.patches)),
+            (
+                "calls",
+                format!(
+                    "{}: {}, {}",
+                    counts.calls,
+                    count(counts.execs, "command"),
+                    count(counts.patches, "patch")
+                ),
+            ),
             (
                 "approvals",
                 format!(

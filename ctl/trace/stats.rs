@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::error::{CtlError, calling};
 use crate::exit::Exit;
 use crate::show::table::{Cell, Table, Tone};
+use crate::show::text::count;
 use crate::show::time::{relative, rfc3339, seconds, timestamp};
 use crate::show::{size, some};
 
@@ -75,11 +76,11 @@ impl StatsArgs {
             app.out.document(&StatsView::from(&stats))?;
             return Ok(Exit::DONE);
         }
-        let waiting = if stats.queued == 0 { String::new() } else { format!("{} sessions", stats.queued) };
+        let waiting = if stats.queued == 0 { String::new() } else { count(stats.queued, "session") };
         app.out.pairs(&[
             ("sessions", format!("{}, {} of them live", stats.sessions, stats.unsettled)),
             ("signals", stats.signals.to_string()),
-            ("read", format!("{} records, {}", stats.records, size(stats.bytes))),
+            ("read", format!("{}, {}", count(stats.records, "record"), size(stats.bytes))),
             ("findings", stats.findings.to_string()),
             ("to be read", waiting),
             ("last scan", relative(timestamp(stats.last_scan.as_ref()), Timestamp::now())),

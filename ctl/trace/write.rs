@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::error::{CtlError, calling};
 use crate::exec::absolute;
 use crate::exit::Exit;
-use crate::show::text::clean;
+use crate::show::text::{clean, count};
 
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
@@ -332,8 +332,8 @@ impl DatasetArgs {
             return Ok(Exit::DONE);
         }
         app.out.line(&format!(
-            "{} tasks in {}",
-            dataset.tasks.len(),
+            "{} in {}",
+            count(dataset.tasks.len(), "task"),
             clean(&path_text(&dataset.directory))
         ))?;
         for one in &dataset.left_out {
@@ -380,7 +380,8 @@ impl RecordArgs {
             return Ok(Exit::DONE);
         }
         let directory = clean(&path_text(&spine.directory));
-        app.out.line(&format!("{} records in {} segments in {directory}", spine.records, spine.segments))?;
+        let (records, segments) = (count(spine.records, "record"), count(spine.segments, "segment"));
+        app.out.line(&format!("{records} in {segments} in {directory}"))?;
         Ok(Exit::DONE)
     }
 }

@@ -1,9 +1,20 @@
 //! How errors about traces look on the wire.
 
 use insight::InsightError;
+use insight::signal::RuleSet;
 use tonic::{Code, Status};
 
 use crate::api::error::{invalid, shutting_down, status, store_failed, whole};
+
+/// Which list has the ids of a rule set.
+fn list_of(rules: RuleSet) -> &'static str {
+    match rules {
+        RuleSet::V1 => "`spindle trace signals` lists the signals",
+        RuleSet::Compat => {
+            "`spindle trace signals --rules compat` lists the signals of the rule set compat, to which such ids belong"
+        }
+    }
+}
 
 pub(super) fn from_insight(error: InsightError) -> Status {
     let text = whole(&error);
@@ -14,8 +25,11 @@ pub(super) fn from_insight(error: InsightError) -> Status {
             text,
             "`spindle trace sessions` lists the sessions, `spindle trace stats` what is watched",
         ),
-        InsightError::NoSignal(_) => {
-            status(Code::NotFound, "SIGNAL_NOT_FOUND", text, "`spindle trace signals` lists the signals")
+        InsightError::NoSignal { rules, .. } => {
+            status(Code::NotFound, "SIGNAL_NOT_FOUND", text, list_of(rules))
+        }
+        InsightError::ShortSignal { rules, .. } => {
+            status(Code::InvalidArgument, "INVALID_ID", text, list_of(rules))
         }
         InsightError::Ambiguous { .. } => {
             status(Code::InvalidArgument, "AMBIGUOUS_ID", text, "type more of the id")
@@ -29,6 +43,13 @@ pub(super) fn from_insight(error: InsightError) -> Status {
             "INVALID_PATH",
             text,
             "name the directory that holds sessions, trace_spine, archived_sessions or rollout_trace",
+        ),
+        InsightError::Homeless { .. } | InsightError::Nothing { .. } => status(
+            Code::NotFound,
+            "INVALID_PATH",
+            text,
+            "name a Codex home, or what lies in one below sessions, archived_sessions, trace_spine or rollout_trace: a \
+             rollout, the directory of a thread or bundle, or one with many; `spindle trace verify` takes any file",
         ),
         InsightError::Gone(_) => status(Code::FailedPrecondition, "EVIDENCE_GONE", text, ""),
         InsightError::Read { .. } => status(Code::FailedPrecondition, "READ_FAILED", text, ""),

@@ -128,11 +128,14 @@ impl TraceService for Traces {
         request: Request<v1::IngestRequest>,
     ) -> Result<Response<Self::IngestStream>, Status> {
         let request = request.into_inner();
-        let home = match request.codex_home.as_slice() {
-            [] => None,
-            bytes => Some(self.home(path(bytes, "the Codex home")?)?),
-        };
-        let ingest = self.insight.ingest(home);
+        let mut paths = Vec::with_capacity(request.paths.len() + 1);
+        if !request.codex_home.is_empty() {
+            paths.push(self.home(path(&request.codex_home, "the Codex home")?)?);
+        }
+        for bytes in &request.paths {
+            paths.push(path(bytes, "what to read")?);
+        }
+        let ingest = self.insight.ingest(paths).await.map_err(from_insight)?;
         let stream = progress(ingest, request.wait);
         Ok(Response::new(until_stopped(&self.stopping, stream)))
     }

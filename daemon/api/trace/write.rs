@@ -243,10 +243,9 @@ pub(super) async fn record(request: v1::RecordSpineRequest) -> Result<v1::Record
 
 /// The Codex home that a rollout lies in: what is above `sessions` or `archived_sessions`.
 fn home_of(rollout: &Path) -> Result<PathBuf, Status> {
-    let is_store =
-        |path: &&Path| path.file_name().is_some_and(|name| name == "sessions" || name == "archived_sessions");
-    let home = rollout.ancestors().find(is_store).and_then(Path::parent);
-    home.map(Path::to_owned).ok_or_else(|| {
+    let around =
+        Store::around(rollout).filter(|(store, _)| matches!(store, Store::Rollouts | Store::Archive));
+    around.map(|(_, home)| home).ok_or_else(|| {
         let text = format!("{} lies in no Codex home", rollout.display());
         status(Code::InvalidArgument, "INVALID_PATH", text, "name one with --codex-home")
     })

@@ -107,7 +107,11 @@ impl fmt::Display for StopReason {
             Self::Failed { exit_code, in_a_row } => {
                 write!(out, "{in_a_row} iterations failed in a row, the last with code {exit_code}")
             }
+            Self::CountReached { runs: 1 } => write!(out, "1 iteration has run, as asked for"),
             Self::CountReached { runs } => write!(out, "{runs} iterations have run, as asked for"),
+            Self::NoProgress { iterations: 1 } => {
+                write!(out, "1 iteration changed neither the TODO counts nor the repository")
+            }
             Self::NoProgress { iterations } => write!(
                 out,
                 "{iterations} iterations in a row changed neither the TODO counts nor the repository"
@@ -269,6 +273,13 @@ mod tests {
         assert_eq!(before_iteration(&three, &now(3)), reached);
         let zero = Limits { stop_after_runs: Some(0), ..limits() };
         assert_ne!(before_iteration(&zero, &now(0)), Decision::Continue);
+    }
+
+    #[test]
+    fn a_single_iteration_is_told_of_in_the_singular() {
+        let told = [StopReason::CountReached { runs: 1 }, StopReason::NoProgress { iterations: 1 }];
+        let told = told.map(|reason| reason.to_string());
+        assert!(told.iter().all(|text| text.starts_with("1 iteration ")), "{told:?}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use trace::session::Format;
 
 use crate::batch;
 use crate::query::{Query, Result};
-use crate::signal::{Signal, SignalId};
+use crate::signal::{RuleSet, Signal, SignalId};
 use crate::store::message::{Numbered, format_of};
 use crate::store::page::{self, Kind};
 use crate::store::tables::Sessions;
@@ -17,9 +17,6 @@ use crate::view::InsightError;
 
 /// How many candidates an ambiguous beginning is answered with.
 const SHOWN: usize = 5;
-
-/// The shortest beginning of a signal's id that is looked for.
-const SHORTEST: usize = "sig_00".len();
 
 impl Query<'_> {
     /// The id that a text stands for.
@@ -46,13 +43,18 @@ impl Query<'_> {
 
     /// The signal that a text stands for, by either rule set.
     pub(crate) fn signal(&self, text: &str) -> Result<Signal> {
-        let mut wanted = Wanted { text, found: Vec::new() };
-        if text.starts_with("sig_") && text.len() >= SHORTEST {
-            if SignalId::is_of_compat(text) {
-                self.look_among_compat(&mut wanted)?;
-            } else {
-                self.look_among_stored(&mut wanted)?;
-            }
+        let rules = SignalId::rules_of(text);
+        let mut wanted = Wanted { text, rules, found: Vec::new() };
+        if !text.starts_with("sig_") {
+            return wanted.only();
+        }
+        let least = SignalId::shortest(rules);
+        if text.len() < least {
+            return Err(InsightError::ShortSignal { id: text.to_owned(), least, rules });
+        }
+        match rules {
+            RuleSet::V1 => self.look_among_stored(&mut wanted)?,
+            RuleSet::Compat => self.look_among_compat(&mut wanted)?,
         }
         wanted.only()
     }
@@ -74,7 +76,7 @@ impl Query<'_> {
     }
 
     /// What the rule set `compat` finds is stored nowhere: the files of the sessions are read that the id can be of. A
-    /// beginning that leaves open which they are is none: all spines would have to be read for it.
+    /// beginning that leaves open which they are is too short: all spines would have to be read for it.
     fn look_among_compat(&self, wanted: &mut Wanted<'_>) -> Result<()> {
         for row in self.in_order(Bound::Unbounded) {
             let ((_, id), row) = row?;
@@ -95,6 +97,7 @@ impl Query<'_> {
 /// A signal that is looked for.
 struct Wanted<'a> {
     text: &'a str,
+    rules: RuleSet,
     found: Vec<Signal>,
 }
 
@@ -116,6 +119,7 @@ impl Wanted<'_> {
             let candidates = self.found.into_iter().map(|signal| signal.id.0).collect();
             return Err(InsightError::Ambiguous { prefix: self.text.to_owned(), candidates });
         }
-        self.found.pop().ok_or_else(|| InsightError::NoSignal(self.text.chars().take(80).collect()))
+        let id = || self.text.chars().take(80).collect();
+        self.found.pop().ok_or_else(|| InsightError::NoSignal { id: id(), rules: self.rules })
     }
 }

@@ -13,7 +13,7 @@ use trace::session::{Approval, ArtifactRow, CompactionRow, ToolCall, Turn};
 
 use crate::export::{ExportError, ExportFormat, Exported, export};
 use crate::ingest::board::Tracker;
-use crate::ingest::service::Service;
+use crate::ingest::service::{Asked, Service};
 use crate::log::SignalStream;
 use crate::owner::Owners;
 use crate::query::Query;
@@ -37,14 +37,14 @@ pub struct Ingest {
     /// How far it has come, and how it goes on.
     pub progress: watch::Receiver<Progress>,
     service: Arc<Service>,
-    homes: Vec<PathBuf>,
+    asked: Arc<Asked>,
 }
 
 impl Ingest {
     /// What there is by now, without waiting for the rest.
     pub async fn so_far(self) -> Result<Ingested, InsightError> {
-        let (service, homes) = (self.service, self.homes);
-        blocking(move || Query { reader: &service.reader }.ingested(|home| homes.contains(home))).await
+        let (service, asked) = (self.service, self.asked);
+        blocking(move || Query { reader: &service.reader }.ingested(|id, home| asked.counts(id, home))).await
     }
 
     /// Resolves when everything that was there when it began is read and stored.
@@ -198,22 +198,23 @@ impl Insight {
         tokio::task::spawn_blocking(write).await.map_err(|_| InsightError::Closed)?
     }
 
-    /// Looks everything over now: all watched homes, or one directory, which is read and not watched. It is
-    /// [`Insight::run`] that reads.
-    pub fn ingest(&self, home: Option<PathBuf>) -> Ingest {
+    /// Looks over now what lies at some paths, or in all watched homes if there are none. A path is a Codex home or lies
+    /// in one: a rollout, the directory of a spine or a bundle, one with many of them. What is not watched is read, and
+    /// not watched afterwards. It is [`Insight::run`] that reads.
+    pub async fn ingest(&self, paths: Vec<PathBuf>) -> Result<Ingest, InsightError> {
         let (tracker, progress) = Tracker::new();
-        let catalog = self.service.catalog_of(home);
-        let homes = catalog.homes().to_vec();
         let service = Arc::clone(&self.service);
-        tokio::task::spawn_blocking(move || service.look_now(&catalog, &tracker));
-        Ingest { progress, service: Arc::clone(&self.service), homes }
+        let asked = Arc::new(blocking(move || service.find(&paths)).await?);
+        let (service, found) = (Arc::clone(&self.service), Arc::clone(&asked));
+        tokio::task::spawn_blocking(move || service.look_now(&found, &tracker));
+        Ok(Ingest { progress, service: Arc::clone(&self.service), asked })
     }
 
     /// Numbers about the pipeline.
     pub async fn stats(&self) -> Result<InsightStats, InsightError> {
         let service = Arc::clone(&self.service);
         blocking(move || {
-            let totals = Query { reader: &service.reader }.ingested(|_| true)?;
+            let totals = Query { reader: &service.reader }.ingested(|_, _| true)?;
             Ok(service.stats(&totals))
         })
         .await

@@ -9,8 +9,10 @@ use jiff::Timestamp;
 use prost::Message as _;
 use tokio::sync::watch;
 use trace::SessionId;
+use uuid::Uuid;
 
 use crate::ingest::session::Change;
+use crate::owner::{lineage_bytes, lineage_of};
 use crate::signal::{Signal, SignalId, SignalType};
 use crate::store::message::{ChangeLogMessage, Numbered, PageItem as _};
 use crate::store::page::{self, Kind};
@@ -32,6 +34,13 @@ pub(crate) struct Log {
     durable: watch::Sender<u64>,
     oldest: AtomicU64,
     ring: Mutex<VecDeque<Arc<SignalChange>>>,
+}
+
+/// A change that is to be numbered.
+pub(crate) struct Told {
+    pub(crate) change: Change,
+    /// The schedules that led to the run whose session it is.
+    pub(crate) lineage: Vec<Uuid>,
 }
 
 /// Changes on their way to the store.
@@ -64,14 +73,14 @@ impl Log {
     pub(crate) fn number(
         &self,
         batch: &mut Batch,
-        changes: Vec<Change>,
+        changes: Vec<Told>,
         now: Timestamp,
         keep: u64,
     ) -> Result<Numbering, StoreError> {
         let first = self.last() + 1;
         let changes: Vec<_> = (first..)
             .zip(changes)
-            .map(|(number, change)| {
+            .map(|(number, Told { change, lineage })| {
                 let Change { phase, ordinal, signal, live, .. } = change;
                 (
                     ordinal,
@@ -85,6 +94,7 @@ impl Log {
                         category: signal.category.clone(),
                         severity: signal.severity,
                         live,
+                        lineage,
                         signal: Some(signal),
                     }),
                 )
@@ -240,6 +250,7 @@ fn message(ordinal: u32, change: &SignalChange) -> ChangeLogMessage {
             .clone()
             .filter(|_| change.phase == Phase::Withdrawn)
             .map(|signal| Numbered { ordinal, signal }.into_message()),
+        lineage: lineage_bytes(&change.lineage),
     }
 }
 
@@ -260,6 +271,7 @@ fn read(number: u64, message: ChangeLogMessage) -> Option<SignalChange> {
         category: message.category,
         severity: message.severity,
         live: message.live,
+        lineage: lineage_of(&message.lineage),
         signal: withdrawn,
     })
 }

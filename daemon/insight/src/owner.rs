@@ -214,18 +214,23 @@ impl Saving {
 
 impl OwnerRow {
     fn of(number: u64, owner: &Owner) -> Self {
-        Self {
-            number,
-            run: owner.run.0.as_bytes().to_vec(),
-            lineage: owner.lineage.iter().flat_map(|schedule| *schedule.as_bytes()).collect(),
-        }
+        Self { number, run: owner.run.0.as_bytes().to_vec(), lineage: lineage_bytes(&owner.lineage) }
     }
 
     fn owner(&self) -> Option<Owner> {
         let run = RunId(Uuid::from_slice(&self.run).ok()?);
-        let lineage = self.lineage.as_chunks::<16>().0.iter().map(|id| Uuid::from_bytes(*id)).collect();
-        Some(Owner { run, lineage })
+        Some(Owner { run, lineage: lineage_of(&self.lineage) })
     }
+}
+
+/// A lineage as rows have it: 16 bytes for each schedule.
+pub(crate) fn lineage_bytes(lineage: &[Uuid]) -> Vec<u8> {
+    lineage.iter().flat_map(|schedule| *schedule.as_bytes()).collect()
+}
+
+/// What [`lineage_bytes`] was made of.
+pub(crate) fn lineage_of(bytes: &[u8]) -> Vec<Uuid> {
+    bytes.as_chunks::<16>().0.iter().map(|id| Uuid::from_bytes(*id)).collect()
 }
 
 fn stored_starter(reader: &Reader, session: &SessionId) -> Result<Option<SessionId>, StoreError> {

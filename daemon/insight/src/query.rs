@@ -1,12 +1,14 @@
 //! Questions about what is stored: every list pages by an index, none reads more than it must.
 
+mod starters;
+
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error as _;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::ops::Bound;
-use std::os::unix::ffi::OsStringExt as _;
-use std::path::PathBuf;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine::store::{Order, Reader, StoreError};
@@ -16,6 +18,7 @@ use trace::session::{Format, Session, is_sub_agent};
 use trace::source::OpenError;
 use trace::{Place, SessionId};
 
+use self::starters::{Position, Starters};
 use crate::batch;
 use crate::ingest::files;
 use crate::signal::{RuleSet, Signal, SignalType};
@@ -30,10 +33,6 @@ use crate::view::{
 
 /// The most items of a page.
 const LARGEST_PAGE: usize = 1000;
-
-/// Among how many earlier sessions the one is looked for that has started a sub-agent. As many are read in a few
-/// milliseconds.
-const EARLIER: usize = 1000;
 
 /// How many repositories a report names.
 const REPOSITORIES: usize = 10;
@@ -79,6 +78,7 @@ impl Query<'_> {
         let mut items = Vec::new();
         let mut next = String::new();
         let mut last = None;
+        let mut starters = self.starters();
         for row in self.in_order(session_token(page)?.map_or(Bound::Unbounded, Bound::Excluded)) {
             let (key, row) = row?;
             if !accepts(filter, &row) {
@@ -88,7 +88,7 @@ impl Query<'_> {
                 next = last.map(|(time, id): (u64, String)| format!("{time:016x}.{id}")).unwrap_or_default();
                 break;
             }
-            items.extend(self.view(&key, &row)?);
+            items.extend(shown(&key, &row, &mut starters)?);
             last = Some(key);
         }
         Ok(Page { items, next })
@@ -106,7 +106,8 @@ impl Query<'_> {
         let id = self.resolve(text)?;
         let (row, cursor) = self.known(&id)?;
         let place = (cursor.indexed_at.unwrap_or(0), id.to_string());
-        let view = self.view(&place, &row)?.ok_or_else(|| InsightError::NoSession(text.to_owned()))?;
+        let view = shown(&place, &row, &mut self.starters())?
+            .ok_or_else(|| InsightError::NoSession(text.to_owned()))?;
         let files = cursor.files.iter().map(|file| FileView {
             index: file.index,
             path: files::path(file),
@@ -123,27 +124,12 @@ impl Query<'_> {
         })
     }
 
-    /// A session as lists show it, with what only others know of it.
-    fn view(&self, place: &(u64, String), row: &SessionMessage) -> Result<Option<SessionView>> {
-        let mut view = view(&place.1, row);
-        if let Some(view) =
-            view.as_mut().filter(|view| view.session.parent.is_none() && is_sub_agent(&row.source))
-        {
-            view.session.parent = self.starter(place)?;
-        }
-        Ok(view)
-    }
-
-    /// The session that tells of a sub-agent that it is its own. The records of a review do not say whose it is.
-    fn starter(&self, (time, id): &(u64, String)) -> Result<Option<SessionId>> {
-        // Who starts another began before, and mostly not long before.
-        for row in self.in_order(Bound::Included((*time, String::new()))).take(EARLIER) {
-            let ((_, other), row) = row?;
-            if row.children.contains(id) {
-                return Ok(other.parse().ok());
-            }
-        }
-        Ok(None)
+    /// The sessions that tell of sub-agents that they are theirs. The records of a review do not say whose it is.
+    fn starters(&self) -> Starters<'_> {
+        Starters::new(|from| {
+            let rows = self.in_order(Bound::Included(from));
+            rows.map(|row| row.map(|(position, row)| (position, row.children)))
+        })
     }
 
     pub(crate) fn source(&self, text: &str) -> Result<SourceView> {
@@ -300,12 +286,12 @@ impl Query<'_> {
         Ok(Page { items, next: String::new() })
     }
 
-    /// What the sessions of some homes add up to.
-    pub(crate) fn ingested(&self, counts: impl Fn(&PathBuf) -> bool) -> Result<Ingested> {
+    /// What sessions add up to that count by their ids and homes.
+    pub(crate) fn ingested(&self, counts: impl Fn(&str, &Path) -> bool) -> Result<Ingested> {
         let mut done = Ingested::default();
         for row in self.reader.scan::<Sessions>(.., Order::Ascending) {
-            let (_, row) = row?;
-            if !counts(&PathBuf::from(OsString::from_vec(row.home.clone()))) {
+            let (id, row) = row?;
+            if !counts(&id, Path::new(OsStr::from_bytes(&row.home))) {
                 continue;
             }
             done.sessions += 1;
@@ -406,6 +392,21 @@ pub(crate) fn accepts_signal(filter: &SignalFilter, signal: &Signal) -> bool {
         && sessions.severity.is_none_or(|least| signal.severity >= least)
         && sessions.since.is_none_or(|since| signal.at.is_some_and(|at| at >= since))
         && sessions.until.is_none_or(|until| signal.at.is_some_and(|at| at < until))
+}
+
+/// A session as lists show it, with what only others know of it.
+fn shown(
+    position: &Position,
+    row: &SessionMessage,
+    starters: &mut Starters<'_>,
+) -> Result<Option<SessionView>> {
+    let mut view = view(&position.1, row);
+    if let Some(view) =
+        view.as_mut().filter(|view| view.session.parent.is_none() && is_sub_agent(&row.source))
+    {
+        view.session.parent = starters.of(position)?.and_then(|starter| starter.parse().ok());
+    }
+    Ok(view)
 }
 
 fn view(id: &str, row: &SessionMessage) -> Option<SessionView> {

@@ -67,9 +67,17 @@ pub enum Anchor {
 const COMPAT: &str = "sig_c_";
 
 impl SignalId {
-    /// Whether a text can only be the beginning of an id of the rule set `compat`.
-    pub(crate) fn is_of_compat(text: &str) -> bool {
-        text.starts_with(COMPAT)
+    /// Of which rule set the ids are that begin with a text.
+    pub(crate) fn rules_of(text: &str) -> RuleSet {
+        if text.starts_with(COMPAT) { RuleSet::Compat } else { RuleSet::V1 }
+    }
+
+    /// How much of an id is needed to look for it: enough to be one of few, and what leads to the session.
+    pub(crate) fn shortest(rules: RuleSet) -> usize {
+        match rules {
+            RuleSet::V1 => "sig_00".len(),
+            RuleSet::Compat => COMPAT.len() + "0000".len(),
+        }
     }
 
     /// What the ids begin with that the rule set `compat` gives for a session: other sessions have it as well, but one
@@ -192,11 +200,11 @@ mod tests {
         let sessions: Vec<SessionId> =
             (0..100).map(|number| format!("session-{number}").parse().unwrap()).collect();
         let id = SignalId::of(RuleSet::Compat, &sessions[0], "exec_failure", &Anchor::Session);
-        assert!(SignalId::is_of_compat(&id.0));
+        assert_eq!(SignalId::rules_of(&id.0), RuleSet::Compat);
         let fits = |session: &&SessionId| id.0.starts_with(&SignalId::beginning_in_compat(session));
         assert_eq!(sessions.iter().filter(fits).collect::<Vec<_>>(), [&sessions[0]]);
         let other = SignalId::of(RuleSet::V1, &sessions[0], "exec_failure", &Anchor::Session);
-        assert!(!SignalId::is_of_compat(&other.0));
+        assert_eq!(SignalId::rules_of(&other.0), RuleSet::V1);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use engine::schedule::{EventTrigger, EventView};
 use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::log::Log;
 use crate::rules::check_category;
@@ -25,7 +26,7 @@ const LONGEST_WINDOW: Duration = Duration::from_hours(7 * 24);
 /// - `severity`: it is at least so severe;
 /// - `phase`: `raised` (the default: at once, and it may be withdrawn later) or `settled`;
 /// - `count` and `within` (seconds): the schedule is set off by the signal that makes it so many within the
-///   time, in all sessions together, and again only after there were fewer.
+///   time, in all sessions together but those of its own runs, and again only after there were fewer.
 ///
 /// Nothing is kept for counting: the log of signals says at any time what happened, so a restart changes
 /// nothing.
@@ -79,8 +80,10 @@ impl Filter {
             && self.severity.is_none_or(|least| severity >= least)
     }
 
-    fn counts(&self, change: &SignalChange) -> bool {
+    /// Whether a change counts for a schedule: what has happened in sessions of its own runs does not.
+    fn counts(&self, schedule: Uuid, change: &SignalChange) -> bool {
         change.live
+            && !change.lineage.contains(&schedule)
             && change.phase == self.phase()
             && self.accepts(change.kind, &change.category, change.severity)
     }
@@ -92,7 +95,14 @@ impl SignalTrigger {
     }
 
     /// Whether the change of this number is the one that makes it so many.
-    fn completes(&self, filter: &Filter, number: u64, count: usize, within: Duration) -> bool {
+    fn completes(
+        &self,
+        schedule: Uuid,
+        filter: &Filter,
+        number: u64,
+        count: usize,
+        within: Duration,
+    ) -> bool {
         let window = SignedDuration::try_from(within).unwrap_or(SignedDuration::MAX);
         let mut times = Vec::with_capacity(count + 1);
         for change in self.log.back_from(number) {
@@ -102,7 +112,7 @@ impl SignalTrigger {
             {
                 break;
             }
-            if filter.counts(&change) {
+            if filter.counts(schedule, &change) {
                 times.push(change.told_at);
                 if times.len() > count {
                     break;
@@ -147,7 +157,7 @@ impl EventTrigger for SignalTrigger {
         }
     }
 
-    fn matches(&self, filter: &Value, event: &EventView) -> bool {
+    fn matches(&self, schedule: Uuid, filter: &Value, event: &EventView) -> bool {
         if !event.kind.starts_with("signal.") {
             return false;
         }
@@ -167,7 +177,8 @@ impl EventTrigger for SignalTrigger {
         }
         match (filter.count, filter.within.map(Duration::try_from_secs_f64)) {
             (Some(count), Some(Ok(within))) if count > 1 => {
-                self.completes(&filter, number, usize::try_from(count).unwrap_or(usize::MAX), within)
+                let count = usize::try_from(count).unwrap_or(usize::MAX);
+                self.completes(schedule, &filter, number, count, within)
             }
             _ => true,
         }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use trace::session::{Format, Session};
 use trace::{Place, SessionId};
+use uuid::Uuid;
 
 use crate::signal::{RuleSet, Signal, SignalId, SignalType};
 
@@ -379,6 +380,8 @@ pub struct SignalChange {
     pub severity: f64,
     /// Whether it was news: told as an event as well, and seen by triggers.
     pub live: bool,
+    /// The schedules that led to the run whose session it is, as far as that was known; empty where it was no news.
+    pub lineage: Vec<Uuid>,
     /// The signal as it is now, or as it was when it was withdrawn. None only of a change before its withdrawal, once
     /// that has come and the change has left the memory: its withdrawal, which follows, tells of it.
     pub signal: Option<Arc<Signal>>,
@@ -408,8 +411,23 @@ pub enum InsightError {
         candidates: Vec<String>,
     },
     /// There is no such signal.
-    #[error("there is no signal {0:?}")]
-    NoSignal(String),
+    #[error("there is no signal {id:?}")]
+    NoSignal {
+        /// What was typed.
+        id: String,
+        /// The rule set that it would be of.
+        rules: RuleSet,
+    },
+    /// So little of a signal's id was typed that it is not looked for.
+    #[error("{id:?} is too little of a signal's id: its first {least} characters are needed")]
+    ShortSignal {
+        /// What was typed.
+        id: String,
+        /// How many characters are needed.
+        least: usize,
+        /// The rule set that it is of.
+        rules: RuleSet,
+    },
     /// The token is of no page.
     #[error("{0:?} is no page token of this list")]
     InvalidToken(String),
@@ -425,6 +443,18 @@ pub enum InsightError {
     #[error("{path:?} is no Codex home: it holds no sessions of any kind")]
     NoHome {
         /// The directory.
+        path: PathBuf,
+    },
+    /// The path has nothing to do with a Codex home.
+    #[error("{path:?} is no Codex home and lies in none")]
+    Homeless {
+        /// The path.
+        path: PathBuf,
+    },
+    /// There is no session at a path within a Codex home.
+    #[error("there is no session at {path:?}")]
+    Nothing {
+        /// The path.
         path: PathBuf,
     },
     /// The session's files are gone, and what was asked for needs them.

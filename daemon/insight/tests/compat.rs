@@ -211,3 +211,16 @@ fn errors_plans_and_files_are_counted_as_documented() {
     let ids: BTreeSet<_> = report.signals.iter().map(|signal| &signal.id).collect();
     assert_eq!(ids.len(), report.signals.len(), "the same number does not make the same signal");
 }
+
+#[test]
+fn an_exit_code_that_is_out_of_range_is_a_failure() {
+    for code in ["1e999", "-1e999", "99999999999999999999999"] {
+        let line = |seq: u32, code: &str| {
+            format!(
+                r#"{{"seq":{seq},"type":"event","payload":{{"id":"1","msg":{{"type":"exec_command_end","call_id":"c","exit_code":{code}}}}}}}"#
+            )
+        };
+        let report = read(&[line(1, "0"), line(2, code)].join("\n"));
+        assert_eq!((found(&report), report.unreadable), (vec!["exec_failure: 2".to_owned()], 0), "{code}");
+    }
+}

@@ -6,12 +6,14 @@ mod home;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 use std::time::Duration;
 
 use home::{Home, id, until};
+use trace::SessionId;
 use trace::recording::ORIGINATOR;
 use trace::session::Format;
-use trace::source::{Catalog, Scan, Trouble};
+use trace::source::{Catalog, Scan, Store, Trouble};
 
 /// Scans, and returns what changed, in order of their ids.
 fn scanned(catalog: &Catalog) -> (Vec<String>, Scan) {
@@ -45,6 +47,58 @@ fn spines_and_rollouts_are_found_and_foreign_files_are_counted() {
     assert_eq!((source("a").format, source("b").format), (Format::Spine, Format::Rollout));
     assert_eq!((source("b").archived, source("c").archived, source("d").archived), (false, true, true));
     assert_eq!(source("a").directory, home.path("trace_spine/a"));
+}
+
+#[test]
+fn of_a_single_path_only_the_sessions_there_are_looked_at() {
+    let home = Home::new();
+    let day = "sessions/2026/03/02";
+    let bundle = "01930f5e-77aa-7c01-9b1d-2f0f6a0c4e11";
+    home.segment("a", 0, "{}\n");
+    home.segment("b", 0, "{}\n");
+    for name in ["c", "d"] {
+        home.write(&format!("{day}/rollout-2026-03-02T08-00-00-{name}.jsonl"), "{}\n");
+    }
+    home.write("archived_sessions/rollout-2026-03-01T08-00-00-e.jsonl", "{}\n");
+    home.write(&format!("{day}/lost/rollout-2026-03-02T08-00-00-f.jsonl"), "{}\n");
+    home.write(&format!("rollout_trace/trace-{bundle}-{bundle}/trace.jsonl"), "{}\n");
+    for (path, expected) in [
+        ("trace_spine/a", &["a"][..]),
+        ("trace_spine/b/segment-000.jsonl", &["b"]),
+        ("trace_spine", &["a", "b"]),
+        (&format!("{day}/rollout-2026-03-02T08-00-00-c.jsonl"), &["c"]),
+        (day, &["c", "d"]),
+        ("sessions", &["c", "d"]),
+        ("archived_sessions/rollout-2026-03-01T08-00-00-e.jsonl", &["e"]),
+        (&format!("rollout_trace/trace-{bundle}-{bundle}/trace.jsonl"), &[bundle]),
+        (&format!("{day}/rollout-2026-03-02T08-00-00-gone.jsonl"), &[]),
+        (&format!("{day}/lost"), &[]),
+        ("trace_spine/gone", &[]),
+        ("log", &[]),
+    ] {
+        let catalog = home.catalog();
+        let found = catalog.look_at(&home.path(path));
+        assert_eq!(found.iter().map(SessionId::as_str).collect::<Vec<_>>(), expected, "{path}");
+        let mut known = catalog.ids();
+        known.sort();
+        assert_eq!(known, found, "{path}: nothing else was looked at");
+        // What is known already is found as well.
+        assert_eq!(catalog.look_at(&home.path(path)), found, "{path}");
+    }
+}
+
+#[test]
+fn a_path_leads_to_the_codex_home_that_it_lies_in() {
+    for (path, expected) in [
+        ("/sessions/ada/.codex/sessions/2026/03/02/x.jsonl", Some((Store::Rollouts, "/sessions/ada/.codex"))),
+        ("/home/ada/.codex/trace_spine/t/segment-000.jsonl", Some((Store::Spines, "/home/ada/.codex"))),
+        ("/home/ada/.codex/rollout_trace", Some((Store::Bundles, "/home/ada/.codex"))),
+        ("/home/ada/.codex", None),
+        ("/", None),
+    ] {
+        let expected = expected.map(|(store, home)| (store, home.into()));
+        assert_eq!(Store::around(Path::new(path)), expected, "{path}");
+    }
 }
 
 #[test]

@@ -70,7 +70,7 @@ impl CodexHome {
 /// Reads all that is in the home that a daemon watches, and says what there is.
 pub(crate) async fn ingest(client: &Client) -> Result<IngestTotals> {
     let mut traces = client.traces();
-    let request = IngestRequest { codex_home: Vec::new(), wait: true };
+    let request = IngestRequest { wait: true, ..IngestRequest::default() };
     let mut progress = traces.ingest(request).await?.into_inner();
     let mut totals = None;
     while let Some(step) = progress.message().await? {

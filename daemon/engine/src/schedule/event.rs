@@ -66,10 +66,12 @@ pub trait EventTrigger: Send + Sync {
     /// Checks a filter when a schedule is added; the error says what is wrong where.
     fn check(&self, filter: &Value) -> Result<(), String>;
 
-    /// Whether the event sets off a schedule with this filter, which `check` has accepted.
+    /// Whether the event sets off the schedule of this id with this filter, which `check` has accepted. Of events in
+    /// whose [`EventView::lineage`] the schedule is, nothing is asked; a trigger that looks at former ones as well must
+    /// leave out such as these itself.
     ///
     /// Called for every event and every such schedule: it should look at the event's kind first.
-    fn matches(&self, filter: &Value, event: &EventView) -> bool;
+    fn matches(&self, schedule: Uuid, filter: &Value, event: &EventView) -> bool;
 }
 
 /// The kinds of event triggers that exist.
@@ -105,8 +107,8 @@ impl EventTriggers {
 
     /// Whether the event sets off a schedule with this trigger. A kind that is not registered (any
     /// more) matches nothing.
-    pub(super) fn matches(&self, kind: &str, filter: &Value, event: &EventView) -> bool {
-        self.kinds.get(kind).is_some_and(|trigger| trigger.matches(filter, event))
+    pub(super) fn matches(&self, schedule: Uuid, kind: &str, filter: &Value, event: &EventView) -> bool {
+        self.kinds.get(kind).is_some_and(|trigger| trigger.matches(schedule, filter, event))
     }
 }
 
@@ -168,7 +170,7 @@ impl EventTrigger for RunFinished {
         Ok(())
     }
 
-    fn matches(&self, filter: &Value, event: &EventView) -> bool {
+    fn matches(&self, _: Uuid, filter: &Value, event: &EventView) -> bool {
         if event.kind != self.kind() {
             return false;
         }
@@ -205,7 +207,7 @@ mod tests {
     }
 
     fn matches(filter: &Value) -> bool {
-        EventTriggers::default().matches("run.finished", filter, &finished())
+        EventTriggers::default().matches(Uuid::nil(), "run.finished", filter, &finished())
     }
 
     #[test]
@@ -232,7 +234,7 @@ mod tests {
     #[test]
     fn other_events_do_not_match() {
         let started = EventView { kind: "run.started".to_owned(), ..finished() };
-        assert!(!EventTriggers::default().matches("run.finished", &Value::Null, &started));
+        assert!(!EventTriggers::default().matches(Uuid::nil(), "run.finished", &Value::Null, &started));
     }
 
     #[test]

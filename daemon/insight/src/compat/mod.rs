@@ -15,10 +15,10 @@
 //! - a denial's turn is the id of the submission that carries it;
 //! - ops `undo` and `thread_rollback` are looked for under names that Codex does not write, and never found.
 
+mod json;
 mod record;
 mod rules;
 
-use serde_json::Value;
 use trace::{Place, SessionId};
 
 use crate::Signal;
@@ -67,7 +67,7 @@ pub fn read<L: AsRef<[u8]>>(
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let Ok(value) = serde_json::from_slice::<Value>(line) else {
+        let Some(value) = json::read(line) else {
             report.unreadable = report.unreadable.saturating_add(1);
             continue;
         };

@@ -8,7 +8,7 @@ use trace::SessionId;
 use super::Counts;
 use super::record::{Kept, Seen};
 use crate::Signal;
-use crate::rules::clean;
+use crate::rules::{clean, count};
 use crate::signal::{Anchor, RuleSet, SignalId, SignalType};
 
 /// Finds all signals.
@@ -229,7 +229,7 @@ fn delight(kept: &[Kept], counts: Counts, found: &mut Found<'_>) {
         let raw = json!({
             "turn_count": turns, "successful_execs": good_execs, "successful_patches": good_patches,
         });
-        found.whole("fast_completion", 0.8, delight, &format!("Done in {turns} turns."), raw);
+        found.whole("fast_completion", 0.8, delight, &format!("Done in {}.", count(turns, "turn")), raw);
     }
     if counts.approval_requests > 0 && counts.denials == 0 {
         let raw = json!({ "approval_count": counts.approval_requests });

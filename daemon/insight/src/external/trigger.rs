@@ -7,6 +7,7 @@ use engine::schedule::{EventTrigger, EventView};
 use serde::Deserialize;
 use serde_json::Value;
 use trace::rundir::{ExternalState, Tool};
+use uuid::Uuid;
 
 /// A trigger about runs of other tools. Its filter is an object with any of these keys; a run must satisfy each
 /// that is given:
@@ -59,7 +60,7 @@ impl EventTrigger for ExternalTrigger {
         }
     }
 
-    fn matches(&self, filter: &Value, event: &EventView) -> bool {
+    fn matches(&self, _: Uuid, filter: &Value, event: &EventView) -> bool {
         let about = |wanted: &&str| {
             *wanted == event.kind || (wanted.ends_with('.') && event.kind.starts_with(*wanted))
         };
@@ -95,7 +96,10 @@ mod tests {
             data: json!({"tool": "autorunner", "state": "stale", "directory": "/srv/app/.codex-autorunner"}),
         };
         let all = all();
-        all.iter().filter(|trigger| trigger.matches(filter, &event)).map(|trigger| trigger.kind()).collect()
+        all.iter()
+            .filter(|trigger| trigger.matches(Uuid::nil(), filter, &event))
+            .map(|trigger| trigger.kind())
+            .collect()
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The pipeline at work: threads that read, one task that stores ([`commit`]), one that follows the homes
 //! ([`follow`]), one that watches the clock.
 
+mod asked;
 mod commit;
 mod follow;
 
@@ -25,6 +26,7 @@ use trace::source::{Catalog, SessionSource};
 use trace::tail::RootState;
 use trace::{SessionId, Tail};
 
+pub(crate) use self::asked::Asked;
 use self::commit::Sent;
 use super::board::{Board, Outcome};
 use super::files;
@@ -373,14 +375,6 @@ impl Service {
             last_change: self.log.last(),
             oldest_change: self.log.oldest(),
             homes: homes.collect(),
-        }
-    }
-
-    /// What a home is looked over with.
-    pub(crate) fn catalog_of(&self, home: Option<PathBuf>) -> Arc<Catalog> {
-        match home {
-            Some(home) if !self.settings().homes.contains(&home) => Arc::new(Catalog::new(vec![home])),
-            _ => self.catalog(),
         }
     }
 

@@ -57,7 +57,7 @@ pub(crate) use finding::Finding;
 pub(crate) use moment::Moment;
 pub(crate) use tally::Tally;
 pub(crate) use whole::{Verdict, Whole};
-pub(crate) use words::clean;
+pub(crate) use words::{clean, count};
 
 use crate::profile::Course;
 use crate::signal::{Anchor, RuleSet, Signal, SignalId};

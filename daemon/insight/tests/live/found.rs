@@ -26,9 +26,16 @@ fn a_signal_of_either_rule_set_is_found_by_the_beginning_of_its_id_that_a_list_s
                 assert_eq!(insight.signal(&signal.id.0[..16]).await.unwrap(), signal);
             }
         }
-        for nowhere in ["sig_00000000000000000000", "sig_c_000000000000000000000000", "sig_c_", "sig_"] {
+        for nowhere in ["sig_00000000000000000000", "sig_c_000000000000000000000000", "01930f5e", ""] {
             let answer = insight.signal(nowhere).await;
-            assert!(matches!(answer, Err(InsightError::NoSignal(_))), "{nowhere}: {answer:?}");
+            assert!(matches!(answer, Err(InsightError::NoSignal { .. })), "{nowhere}: {answer:?}");
+        }
+        for (short, needed) in [("sig_", 6), ("sig_3", 6), ("sig_c_", 10), ("sig_c_000", 10)] {
+            let answer = insight.signal(short).await;
+            assert!(
+                matches!(answer, Err(InsightError::ShortSignal { least, .. }) if least == needed),
+                "{short}: {answer:?}"
+            );
         }
     });
 }

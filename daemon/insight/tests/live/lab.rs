@@ -10,7 +10,7 @@ use engine::process::{ShimCommand, Supervisor};
 use engine::store::{Options, TableInfo, join_tables};
 use engine::{Engine, Registry, Setup};
 use insight::owner::{Owner, Owners};
-use insight::{Ingested, Insight, PageRequest, SessionFilter, Settings, Signal, SignalFilter};
+use insight::{Ingested, Insight, InsightError, PageRequest, SessionFilter, Settings, Signal, SignalFilter};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -126,7 +126,17 @@ impl Lab {
     pub(crate) fn read_all(&self) -> Ingested {
         let insight = self.insight();
         self.block_on(async {
-            tokio::time::timeout(PATIENCE, insight.ingest(None).done()).await.expect("it never ends").unwrap()
+            let ingest = insight.ingest(Vec::new()).await.unwrap();
+            tokio::time::timeout(PATIENCE, ingest.done()).await.expect("it never ends").unwrap()
+        })
+    }
+
+    /// What lies at a path is read.
+    pub(crate) fn read_at(&self, path: &Path) -> Result<Ingested, InsightError> {
+        let insight = self.insight();
+        self.block_on(async {
+            let ingest = insight.ingest(vec![path.to_owned()]).await?;
+            tokio::time::timeout(PATIENCE, ingest.done()).await.expect("it never ends")
         })
     }
 

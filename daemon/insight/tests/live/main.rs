@@ -12,5 +12,6 @@ mod lab;
 mod owners;
 mod replaced;
 mod restart;
+mod single;
 mod spine;
 mod triggers;

@@ -155,6 +155,45 @@ fn a_sub_agent_that_does_not_say_who_started_it_is_found_by_who_says_so() {
 }
 
 #[test]
+fn each_review_of_a_page_is_shown_with_the_session_that_started_it() {
+    let mut lab = Lab::new();
+    lab.start();
+    for number in 0..12 {
+        let (starter, review) = (format!("starter-{number}"), format!("review-{number}"));
+        // They nest: the reviews are in the order of their starters, and all starters before all reviews.
+        let mut spine = Spine::begin(&lab.home(), &starter, 1000 - number);
+        spine.ask(1, "review it");
+        spine.write(
+            "bridge",
+            &json!({
+                "bridge_kind": "exec_approval", "parent_thread_id": starter, "parent_turn_id": "1",
+                "sub_agent_thread_id": review, "sub_agent_turn_id": "0", "sub_agent_call_id": "c",
+            }),
+        );
+        Spine::begin_from(&lab.home(), &review, 500 - number, &json!({ "source": { "subagent": "review" } }));
+    }
+    lab.read_all();
+    for size in [5, 100] {
+        let mut page = PageRequest { size, ..PageRequest::default() };
+        let mut found = Vec::new();
+        loop {
+            let given = lab.block_on(lab.insight().sessions(SessionFilter::default(), page.clone())).unwrap();
+            found.extend(given.items);
+            if given.next.is_empty() {
+                break;
+            }
+            page.token = given.next;
+        }
+        assert_eq!(found.len(), 24);
+        for view in found {
+            let id = view.session.id.to_string();
+            let starter = id.strip_prefix("review-").map(|number| format!("starter-{number}"));
+            assert_eq!(view.session.parent.map(|parent| parent.to_string()), starter, "{id}");
+        }
+    }
+}
+
+#[test]
 fn a_fork_of_a_runs_session_does_not_belong_to_the_run() {
     let mut lab = Lab::new();
     lab.start();

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use engine::schedule::EventTriggers;
-use engine::{Engine, Event};
+use engine::schedule::{EventTriggers, Missed, NewSchedule, Overlap, SchedulerHandle, Start, Trigger};
+use engine::{Engine, Event, RunId};
+use insight::owner::Owner;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::lab::Lab;
 use crate::spine::Spine;
@@ -24,7 +27,7 @@ fn events_until(lab: &Lab, engine: &Engine, kind: &str) -> Vec<Event> {
             let events = tokio::time::timeout(Duration::from_secs(20), stream.next()).await.unwrap().unwrap();
             for event in events {
                 let last = event.kind == kind;
-                if event.kind.starts_with("signal.") || event.kind.starts_with("session.") {
+                if ["signal.", "session.", "schedule."].iter().any(|about| event.kind.starts_with(about)) {
                     found.push((*event).clone());
                 }
                 if last {
@@ -116,7 +119,7 @@ fn so_many_signals_within_a_time_start_a_run_once_also_across_a_restart() {
     lab.start();
     lab.read_all();
     let mut spine = Spine::begin(&lab.home(), "trouble", 10);
-    let stop = follow_schedules(&lab, true);
+    let (stop, _) = add_schedule(&lab);
     spine.failing_turn(1);
     spine.failing_turn(2);
     lab.until(async |insight| (insight.stats().await.unwrap().signals >= 2).then_some(()));
@@ -124,7 +127,7 @@ fn so_many_signals_within_a_time_start_a_run_once_also_across_a_restart() {
     assert_eq!(runs(&lab), 0);
     lab.kill();
     lab.start();
-    let stop = follow_schedules(&lab, false);
+    let (stop, _) = follow_schedules(&lab);
     spine.failing_turn(3);
     lab.until(async |_| (runs_of(&lab.engine()).await == 1).then_some(()));
     // There are more than three within the time all along.
@@ -135,31 +138,64 @@ fn so_many_signals_within_a_time_start_a_run_once_also_across_a_restart() {
     stop.cancel();
 }
 
-fn follow_schedules(lab: &Lab, add: bool) -> tokio_util::sync::CancellationToken {
-    let stop = tokio_util::sync::CancellationToken::new();
-    lab.block_on(async {
+#[test]
+fn what_happens_in_sessions_of_a_schedules_own_runs_does_not_count_for_it() {
+    let mut lab = Lab::new();
+    lab.workflows = || engine::Registry::default().with(Noted);
+    lab.start();
+    lab.read_all();
+    let (stop, schedule) = add_schedule(&lab);
+    let mut own = Spine::begin(&lab.home(), "own", 10);
+    let mut other = Spine::begin(&lab.home(), "other", 10);
+    let owner = Owner { run: RunId(Uuid::from_u128(1)), lineage: vec![Uuid::from_u128(2), schedule] };
+    lab.tell_owner(&own.id, &owner);
+    let signals = |count| {
+        lab.until(async |insight| (insight.stats().await.unwrap().signals >= count).then_some(()));
+    };
+    for turn in 1..=2 {
+        own.failing_turn(turn);
+    }
+    signals(2);
+    for turn in 1..=3 {
+        other.failing_turn(turn);
+        signals(2 + u64::from(turn));
+    }
+    let events = events_until(&lab, &lab.engine(), "schedule.fired");
+    let raised = |event: &&Event| event.kind == "signal.raised" && event.data["session"] == "other";
+    let raised: Vec<_> = events.iter().filter(raised).map(|event| event.seq).collect();
+    let cause = events.last().unwrap().data["cause"]["event"].as_u64().unwrap();
+    assert_eq!(raised.iter().position(|seq| *seq == cause), Some(2), "{events:?}");
+    stop.cancel();
+}
+
+/// The schedules that there are are followed, with a new one that three failures set off.
+fn add_schedule(lab: &Lab) -> (CancellationToken, Uuid) {
+    let (stop, handle) = follow_schedules(lab);
+    let filter = json!({"categories": ["exec_failure"], "count": 3, "within": 3600});
+    let new = NewSchedule {
+        name: "supervisor".to_owned(),
+        trigger: Trigger::Event { kind: "signal".to_owned(), filter },
+        start: Start { workflow: "noted".to_owned(), ..Start::default() },
+        overlap: Overlap::Queue,
+        missed: Missed::Skip,
+        enabled: true,
+    };
+    (stop, lab.block_on(handle.add(new)).unwrap().id)
+}
+
+fn follow_schedules(lab: &Lab) -> (CancellationToken, SchedulerHandle) {
+    let stop = CancellationToken::new();
+    let handle = lab.block_on(async {
         let (scheduler, handle) = lab.engine().schedules(triggers(lab)).await.unwrap();
-        let until = stop.clone();
-        let keep = handle.clone();
+        let (until, keep) = (stop.clone(), handle.clone());
         tokio::spawn(async move {
             // Without a handle, the scheduler would have nobody to work for.
             scheduler.run(until).await;
             drop(keep);
         });
-        if add {
-            let filter = json!({"categories": ["exec_failure"], "count": 3, "within": 3600});
-            let new = engine::schedule::NewSchedule {
-                name: "supervisor".to_owned(),
-                trigger: engine::schedule::Trigger::Event { kind: "signal".to_owned(), filter },
-                start: engine::schedule::Start { workflow: "noted".to_owned(), ..Default::default() },
-                overlap: engine::schedule::Overlap::Queue,
-                missed: engine::schedule::Missed::Skip,
-                enabled: true,
-            };
-            handle.add(new).await.unwrap();
-        }
+        handle
     });
-    stop
+    (stop, handle)
 }
 
 fn runs(lab: &Lab) -> usize {

@@ -71,10 +71,10 @@ pub struct Catalog {
 
 /// What is known of a session.
 #[derive(Clone, Debug, Default)]
-struct Entry {
-    spine: Option<Spine>,
-    rollouts: Vec<Rollout>,
-    bundles: Vec<Bundle>,
+pub(super) struct Entry {
+    pub(super) spine: Option<Spine>,
+    pub(super) rollouts: Vec<Rollout>,
+    pub(super) bundles: Vec<Bundle>,
     /// When the scan began that saw it new or changed. None once somebody knows of that, and after an event.
     scanned: Option<Instant>,
 }
@@ -166,7 +166,13 @@ impl Catalog {
 
     /// The ids of all sessions that were found, in no order.
     pub fn ids(&self) -> Vec<SessionId> {
-        self.sessions().iter().filter(|(_, entry)| entry.has_files()).map(|(id, _)| id.clone()).collect()
+        self.known(|_, entry| entry.has_files())
+    }
+
+    /// The ids of the sessions that are wanted, in no order.
+    pub(super) fn known(&self, wanted: impl Fn(&SessionId, &Entry) -> bool) -> Vec<SessionId> {
+        let sessions = self.sessions();
+        sessions.iter().filter(|(id, entry)| wanted(id, entry)).map(|(id, _)| id.clone()).collect()
     }
 
     /// Where a session is read from, as it was scanned last.

@@ -14,6 +14,7 @@
 //! Symbolic links to a root are followed, links below it only as long as they stay inside. What is foreign is
 //! counted and left alone; what cannot be read is a [`Finding`], and what was known of it stays known.
 
+mod at;
 mod bundle;
 mod catalog;
 mod name;

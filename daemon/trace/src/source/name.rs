@@ -1,5 +1,7 @@
 //! What a name says: rollouts, what lies beside segments, and the directories of days.
 
+use std::path::Path;
+
 use crate::SessionId;
 use crate::spine::SegmentName;
 
@@ -18,6 +20,11 @@ pub(crate) fn rollout(name: &str) -> Option<SessionId> {
         _ => rest.get(rest.len().checked_sub(UUID.len())?..).filter(|id| fits(id, UUID))?,
     };
     id.parse().ok()
+}
+
+/// Whether a path has the name of a rollout.
+pub(super) fn is_rollout(path: &Path) -> bool {
+    path.file_name().and_then(|name| rollout(name.to_str()?)).is_some()
 }
 
 /// The file of a rollout trace bundle that holds its events.

@@ -163,8 +163,8 @@ impl Walker {
 }
 
 impl Catalog {
-    /// Looks at one directory below a root and what lies below it, such as one that was just made. Returns the
-    /// directories of days and months that it saw there.
+    /// Looks at one directory below a root and what lies below it, such as one that was just made, or at one rollout.
+    /// Returns the directories of days and months that it saw there.
     pub(crate) fn visit(
         &self,
         store: Store,
@@ -191,6 +191,9 @@ impl Catalog {
         match (store, depth) {
             (Store::Spines, 0) => walk.spines(directory, &mut walker),
             (Store::Spines, _) => walk.thread(directory),
+            (Store::Rollouts | Store::Archive, _) if name::is_rollout(directory) => {
+                walk.rollout(directory);
+            }
             (Store::Rollouts | Store::Archive, _) => walk.rollouts(directory, depth, &mut walker),
             (Store::Bundles, 0) => walk.bundles(directory, &mut walker),
             (Store::Bundles, _) => walk.bundle(directory),

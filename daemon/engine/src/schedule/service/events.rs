@@ -119,7 +119,7 @@ impl Scheduler {
         schedule.enabled
             && event.number > schedule.last_event
             && !event.lineage.contains(&schedule.id)
-            && self.kinds.matches(kind, filter, event)
+            && self.kinds.matches(schedule.id, kind, filter, event)
     }
 
     /// Lets one schedule fire for an event.

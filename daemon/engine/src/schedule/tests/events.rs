@@ -182,7 +182,7 @@ impl EventTrigger for PathChanged {
         filter["path"].as_str().map(drop).ok_or_else(|| "`path` is missing".to_owned())
     }
 
-    fn matches(&self, filter: &Value, event: &EventView) -> bool {
+    fn matches(&self, _: Uuid, filter: &Value, event: &EventView) -> bool {
         event.kind == self.kind() && event.data["path"] == filter["path"]
     }
 }

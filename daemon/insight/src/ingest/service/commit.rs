@@ -17,6 +17,7 @@ use super::Service;
 use crate::ingest::board::Outcome;
 use crate::ingest::queue::COMMIT;
 use crate::ingest::session::{Change, Part};
+use crate::log::Told;
 use crate::owner::{Kin, Owner};
 use crate::view::Phase;
 
@@ -143,12 +144,17 @@ impl Service {
         saving.put(&mut batch);
         let (raised, withdrawn) = (count(&changes, Phase::Raised), count(&changes, Phase::Withdrawn));
         let first = self.log.last() + 1;
-        let live = (first..).zip(&changes).filter(|(_, change)| change.live);
-        for (number, change) in live {
-            let owner = self.owners.of(&change.signal.session_id, &kin, &self.reader)?;
-            events.push(event(number, change, owner));
+        let mut told = Vec::with_capacity(changes.len());
+        for (number, change) in (first..).zip(changes) {
+            let mut lineage = Vec::new();
+            if change.live {
+                let owner = self.owners.of(&change.signal.session_id, &kin, &self.reader)?;
+                events.push(event(number, &change, owner.as_ref()));
+                lineage = owner.map(|owner| owner.lineage).unwrap_or_default();
+            }
+            told.push(Told { change, lineage });
         }
-        let numbering = self.log.number(&mut batch, changes, now, self.settings().keep_changes)?;
+        let numbering = self.log.number(&mut batch, told, now, self.settings().keep_changes)?;
         self.engine.commit(batch, events).await?;
         self.log.publish(numbering);
         self.gauges.commits.fetch_add(1, Memory::Relaxed);
@@ -167,7 +173,7 @@ fn count(changes: &[Change], phase: Phase) -> u64 {
 }
 
 /// The event that tells of a change.
-fn event(number: u64, change: &Change, owner: Option<Owner>) -> NewEvent {
+fn event(number: u64, change: &Change, owner: Option<&Owner>) -> NewEvent {
     let signal = &change.signal;
     let kind = match change.phase {
         Phase::Raised => "signal.raised",
@@ -188,8 +194,8 @@ fn event(number: u64, change: &Change, owner: Option<Owner>) -> NewEvent {
         "description": signal.description.get(..signal.description.floor_char_boundary(500)),
         "at": signal.at,
         "settled": signal.settled,
-        "run": owner.as_ref().map(|owner| owner.run.to_string()),
-        "lineage": owner.map(|owner| owner.lineage).unwrap_or_default(),
+        "run": owner.map(|owner| owner.run.to_string()),
+        "lineage": owner.map(|owner| owner.lineage.as_slice()).unwrap_or_default(),
     });
     NewEvent { kind: kind.to_owned(), data }
 }

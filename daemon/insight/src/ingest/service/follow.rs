@@ -76,7 +76,13 @@ impl Service {
                 if sessions.iter().all(|(_, _, settles_at)| settles_at.is_none()) {
                     continue;
                 }
-                self.scan(catalog);
+                // Of such a home, others may never have been asked for.
+                let known: HashSet<_> = sessions.iter().map(|(id, ..)| id).collect();
+                catalog.scan(&mut |id| {
+                    if known.contains(id) {
+                        self.compare(catalog, id, None);
+                    }
+                });
             }
             let there: HashSet<_> = catalog.ids().into_iter().collect();
             let leaves = !matches!(self.settings().retention, Retention::Keep);
@@ -117,15 +123,5 @@ impl Service {
             });
         }
         asked
-    }
-
-    /// Looks everything of a catalog over, for somebody who waits until it is stored.
-    pub(crate) fn look_now(&self, catalog: &Arc<Catalog>, tracker: &Arc<Tracker>) {
-        // What changed is told once only, and others may be looking: so every session is compared.
-        self.scan(catalog);
-        for id in catalog.ids() {
-            self.compare(catalog, &id, Some(tracker));
-        }
-        tracker.update(|progress| progress.complete = true);
     }
 }

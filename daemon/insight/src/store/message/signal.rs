@@ -162,4 +162,7 @@ pub(crate) struct ChangeLogMessage {
     /// The signal as it was when it was withdrawn; none for other phases.
     #[prost(message, optional, tag = "10")]
     pub withdrawn: Option<SignalMessage>,
+    /// The schedules that led to the run whose session it is, 16 bytes each.
+    #[prost(bytes = "vec", tag = "11")]
+    pub lineage: Vec<u8>,
 }
