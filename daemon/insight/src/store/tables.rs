@@ -112,6 +112,10 @@ pub(crate) struct CursorRow {
     /// How many findings are kept.
     #[prost(uint32, tag = "19")]
     pub kept_findings: u32,
+    /// Whether anything was news when it was read since the session settled last: then so is that it settles, however
+    /// long that takes.
+    #[prost(bool, tag = "20")]
+    pub news: bool,
 }
 
 /// A file of a session.

@@ -173,7 +173,7 @@ impl Live {
                 self.gathered.records += 1;
                 self.records += 1;
                 self.count(record.seq);
-                self.cursor.settled = false;
+                self.cursor.news &= !std::mem::take(&mut self.cursor.settled);
                 self.appended = self.watched;
                 self.pipeline.feed(&record, &mut self.gathered.out);
                 if !self.gathered.out.found.is_empty() {
