@@ -115,7 +115,7 @@ impl Externals {
             };
             let done = match told {
                 Some(Told::Run(change)) => self.tell(*change).await,
-                Some(Told::Looked(directory)) => self.settle(directory).await,
+                Some(Told::Looked { registered, unseen }) => self.settle(registered, &unseen).await,
                 None => Err(ExternalError::Closed),
             };
             if done.is_err() {
@@ -233,7 +233,9 @@ impl Externals {
             }
             (Change::Gone, None) => return Ok(()),
             (Change::Gone, Some(_)) => vec!["external.gone"],
-            (_, Some(from)) if from == run.state => Vec::new(),
+            (_, Some(from)) if from == run.state && !ended_again(before.as_ref(), &run) => Vec::new(),
+            // Its files cannot be read since the start, which is no change of the run.
+            (Change::Found, Some(_)) if run.state == ExternalState::Unknown => return Ok(()),
             (_, from) => vec![kind(&run, from)],
         };
         let mut batch = Batch::new();
@@ -252,16 +254,16 @@ impl Externals {
         Ok(())
     }
 
-    /// Once a directory has been looked at: what was there at the last start and is not any more is gone, and
-    /// what is found at the next start is new.
-    async fn settle(&self, registered: PathBuf) -> Result<(), ExternalError> {
+    /// Once a directory has been looked at: what was there at the last start and is not any more is gone, unless it
+    /// lies where nobody could look, and what is found at the next start is new.
+    async fn settle(&self, registered: PathBuf, unseen: &[PathBuf]) -> Result<(), ExternalError> {
         let Some(mut row) = self.row(&registered)? else { return Ok(()) };
         let status = self.status()?.into_iter().find(|status| status.path == registered);
         let Some(DirectoryStatus { runs, .. }) = status else { return Ok(()) };
         let there: HashSet<PathBuf> = runs.into_iter().map(|run| run.directory).collect();
         let (mut batch, mut events) = (Batch::new(), Vec::new());
         for (directory, row) in self.rows_of(&registered)? {
-            if !there.contains(&directory) {
+            if !there.contains(&directory) && !unseen.iter().any(|path| directory.starts_with(path)) {
                 batch.delete::<ExternalRuns>(&key(&directory));
                 let data = data_of_row(&registered, &directory, &row);
                 events.push(NewEvent { kind: "external.gone".to_owned(), data });
@@ -311,7 +313,14 @@ fn row_of(registered: &Path, run: &ExternalRun) -> ExternalRow {
         tool: run.tool.to_string(),
         id: run.id.clone(),
         title: run.title.clone(),
+        finished_at: run.finished_at.map_or(0, Timestamp::as_microsecond),
     }
+}
+
+/// Whether a run that had ended when it was told last has ended once more.
+fn ended_again(before: Option<&ExternalRow>, run: &ExternalRun) -> bool {
+    let ended = before.map_or(0, |row| row.finished_at);
+    run.state.is_final() && ended != 0 && run.finished_at.is_some_and(|at| at.as_microsecond() > ended)
 }
 
 fn state_of(text: &str) -> Option<ExternalState> {

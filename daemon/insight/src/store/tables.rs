@@ -224,4 +224,7 @@ pub(crate) struct ExternalRow {
     pub id: String,
     #[prost(string, tag = "5")]
     pub title: String,
+    /// When it ended, in microseconds; 0 if it has not, or its files do not say.
+    #[prost(int64, tag = "6")]
+    pub finished_at: i64,
 }

@@ -27,6 +27,8 @@ pub(super) struct Survey {
     runs: BTreeMap<PathBuf, Surveyed>,
     /// Directories in which runs may appear.
     pub(super) passed: Vec<PathBuf>,
+    /// What could not be looked into.
+    pub(super) unreadable: Vec<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -55,6 +57,7 @@ impl Survey {
             fence: Fence::around(registered),
             runs: BTreeMap::new(),
             passed: Vec::new(),
+            unreadable: Vec::new(),
         }
     }
 
@@ -63,6 +66,7 @@ impl Survey {
         let mut before = std::mem::take(&mut self.runs);
         let mut kept = Vec::new();
         self.passed.clear();
+        self.unreadable.clear();
         for layout in &LAYOUTS {
             let walked = layout.walk(&self.registered, &self.fence);
             self.passed.extend(walked.passed);
@@ -73,6 +77,7 @@ impl Survey {
                     kept.push(directory.clone());
                 }
             }
+            self.unreadable.extend(walked.unreadable);
             for directory in walked.runs {
                 let known = before.remove(&directory).filter(|known| known.layout.tool == layout.tool);
                 let surveyed = read(layout, &directory, &self.fence, known);
