@@ -251,6 +251,12 @@ async fn signals_and_sessions_are_narrowed_to_any_of_several_categories() {
         let typed = nest.spindle(["trace", list, "--category", "denial_exec,denial"]);
         assert_eq!(typed.status.code(), Some(2), "{typed:?}");
     }
+    for wrong in ["7", "NaN"] {
+        for list in ["signals", "watch"] {
+            let refused = nest.spindle(["trace", list, "--min-severity", wrong]);
+            assert_eq!(refused.status.code(), Some(2), "{list}: {refused:?}");
+        }
+    }
     let wanted = ["denial_exec", "zero_denial"];
     let watcher = Watcher::with(&nest, &["--category", &wanted.join(",")]);
     let mut seen = BTreeSet::new();
