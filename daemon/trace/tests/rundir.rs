@@ -319,6 +319,18 @@ fn a_heartbeat_that_stops_is_told_and_so_is_its_return() {
 }
 
 #[test]
+fn a_heartbeat_from_the_future_grows_old_from_when_it_is_seen() {
+    let home = Home::new();
+    let run = json!({
+        "run_id": "r", "status": "in_progress", "heartbeat_stale_after_seconds": 1,
+        "heartbeat_at": "2126-03-02T08:00:00Z",
+    });
+    replace(&home, ".runs/demo/cli/r/manifest.json", &run.to_string());
+    let watched = watch(&home, by_events());
+    watched.expect("r", Change::HeartbeatStale);
+}
+
+#[test]
 fn a_process_that_dies_is_told() {
     let home = Home::new();
     let living = Living::new();

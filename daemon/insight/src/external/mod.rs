@@ -128,7 +128,7 @@ impl Externals {
         result
     }
 
-    /// Registers a directory, by its absolute path; it need not exist.
+    /// Registers a directory, by its absolute path; it need not exist yet.
     pub async fn add(&self, path: PathBuf) -> Result<Watched, ExternalError> {
         let invalid = |problem| ExternalError::InvalidPath { path: path.clone(), problem };
         if !path.is_absolute() {
@@ -136,6 +136,9 @@ impl Externals {
         }
         if path.as_os_str().len() > MAX_KEY_BYTES / 2 {
             return Err(invalid("it is too long"));
+        }
+        if tokio::fs::metadata(&path).await.is_ok_and(|there| !there.is_dir()) {
+            return Err(invalid("it is no directory"));
         }
         // `/a/`, `/a/.` and `/a` are one.
         let path: PathBuf = path.components().collect();

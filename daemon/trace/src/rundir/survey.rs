@@ -48,6 +48,8 @@ pub(super) struct RunFiles<'a> {
     pub(super) second: Option<String>,
     /// When the second file changed last.
     pub(super) second_at: Option<Timestamp>,
+    /// When the files are read.
+    pub(super) now: Timestamp,
 }
 
 impl Survey {
@@ -80,7 +82,7 @@ impl Survey {
             self.unreadable.extend(walked.unreadable);
             for directory in walked.runs {
                 let known = before.remove(&directory).filter(|known| known.layout.tool == layout.tool);
-                let surveyed = read(layout, &directory, &self.fence, known);
+                let surveyed = read(layout, &directory, &self.fence, known, now);
                 self.runs.insert(directory, surveyed);
             }
         }
@@ -96,7 +98,7 @@ impl Survey {
             self.runs.insert(directory.to_owned(), known);
             return false;
         }
-        let mut surveyed = read(layout, directory, &self.fence, Some(known));
+        let mut surveyed = read(layout, directory, &self.fence, Some(known), now);
         surveyed.judge(now);
         self.runs.insert(directory.to_owned(), surveyed);
         true
@@ -156,7 +158,13 @@ fn judged(mut run: ExternalRun, now: Timestamp) -> ExternalRun {
     run
 }
 
-fn read(layout: &'static Layout, directory: &Path, fence: &Fence, known: Option<Surveyed>) -> Surveyed {
+fn read(
+    layout: &'static Layout,
+    directory: &Path,
+    fence: &Fence,
+    known: Option<Surveyed>,
+    now: Timestamp,
+) -> Surveyed {
     let path = directory.join(layout.file);
     let second = layout.second.map(|name| directory.join(name));
     let stats = [fence.file(&path).ok(), second.as_ref().and_then(|second| fence.file(second).ok())];
@@ -173,6 +181,7 @@ fn read(layout: &'static Layout, directory: &Path, fence: &Fence, known: Option<
         directory,
         second: second.as_ref().and_then(|path| contents(path, fields::SECOND_LIMIT).ok()),
         second_at: stats[1].and_then(|stat| Timestamp::try_from(stat.mtime).ok()),
+        now,
     };
     let told = match contents(&path, FILE_LIMIT)
         .and_then(|text| serde_json::from_str::<Value>(&text).map_err(Into::into))
