@@ -165,6 +165,12 @@ async fn what_codex_wrote_before_is_read_listed_and_shown_with_its_records() {
     let said = String::from_utf8_lossy(&elsewhere.stderr).into_owned();
     assert!(!elsewhere.status.success() && said.contains("/nowhere/.codex"), "{said}");
 
+    for named in [&["--codex-home", "."][..], &[]] {
+        let missing = nest.spindle([&["trace", "record", "./no-rollout.jsonl"], named].concat());
+        let said = String::from_utf8_lossy(&missing.stderr).into_owned();
+        assert!(missing.status.code() == Some(4) && said.contains("there is nothing at"), "{said}");
+    }
+
     let typed = nest.spindle(["trace", "signals", "--category", "exec_failur"]);
     let said = String::from_utf8_lossy(&typed.stderr).into_owned();
     assert!(!typed.status.success() && said.contains("exec_failure"), "{said}");

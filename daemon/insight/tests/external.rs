@@ -110,6 +110,7 @@ async fn a_run_is_told_once_also_over_restarts() {
 
     daemon.externals.add(project.join("./")).await.unwrap();
     assert!(matches!(daemon.externals.add(project.clone()).await, Err(ExternalError::Exists(_))));
+    assert!(matches!(daemon.externals.add(project.join(".runs/..")).await, Err(ExternalError::Exists(_))));
     let file = daemon.externals.add(project.join(".runs/t/cli/old/manifest.json")).await;
     assert!(matches!(file, Err(ExternalError::InvalidPath { .. })), "{file:?}");
     // What was there before it was registered is no news.

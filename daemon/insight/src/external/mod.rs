@@ -7,7 +7,7 @@ mod trigger;
 
 use std::collections::HashSet;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -140,8 +140,7 @@ impl Externals {
         if tokio::fs::metadata(&path).await.is_ok_and(|there| !there.is_dir()) {
             return Err(invalid("it is no directory"));
         }
-        // `/a/`, `/a/.` and `/a` are one.
-        let path: PathBuf = path.components().collect();
+        let path = plain(&path).await;
         let _registering = self.0.registering.lock().await;
         if self.row(&path)?.is_some() {
             return Err(ExternalError::Exists(path));
@@ -158,7 +157,7 @@ impl Externals {
 
     /// Leaves a directory. Its runs are forgotten, and nothing is told of it.
     pub async fn remove(&self, path: &Path) -> Result<(), ExternalError> {
-        let path: PathBuf = path.components().collect();
+        let path = plain(path).await;
         let _registering = self.0.registering.lock().await;
         if self.row(&path)?.is_none() {
             return Err(ExternalError::NotFound(path));
@@ -281,6 +280,20 @@ impl Externals {
         }
         Ok(())
     }
+}
+
+/// A path as it is registered: `/a/`, `/a/.` and `/a` are one, and so is `/b/../a`, where `/b` is no link. Runs are
+/// known by where they lie, and filters of schedules name that.
+async fn plain(path: &Path) -> PathBuf {
+    let parts: Vec<_> = path.components().collect();
+    let Some(last) = parts.iter().rposition(|part| *part == Component::ParentDir) else {
+        return parts.into_iter().collect();
+    };
+    let (above, below) = parts.split_at(last + 1);
+    let above: PathBuf = above.iter().collect();
+    // What is not there yet is kept as it was typed.
+    let above = tokio::fs::canonicalize(&above).await.unwrap_or(above);
+    above.components().chain(below.iter().copied()).collect()
 }
 
 /// The kind of the event that tells of a new state.
