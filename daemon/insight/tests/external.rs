@@ -201,6 +201,29 @@ async fn what_could_not_be_looked_into_for_a_while_is_not_told_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_two_directories_have_is_known_when_one_of_them_is_left() {
+    let root = tempfile::tempdir().unwrap();
+    let (state, project) = (root.path().join("state"), root.path().join("project"));
+    run(&project, "old", "succeeded");
+    let daemon = Daemon::start(&state).await;
+    daemon.externals.add(root.path().to_owned()).await.unwrap();
+    daemon.externals.add(project.clone()).await.unwrap();
+    daemon.externals.add(project.join(".runs")).await.unwrap();
+    run(&project, "first", "succeeded");
+    until(&mut daemon.engine.events_from(1).unwrap(), "external.finished", "first").await;
+    daemon.externals.remove(&project).await.unwrap();
+    daemon.end().await;
+
+    let daemon = Daemon::start(&state).await;
+    let mut events = daemon.engine.events();
+    known(&daemon, 1).await;
+    run(&project, "new", "succeeded");
+    let told = until(&mut events, "external.finished", "new").await;
+    assert_eq!(told, ["external.appeared new", "external.finished new"]);
+    daemon.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_ends_again_while_nobody_looks_is_told() {
     let root = tempfile::tempdir().unwrap();
     let (state, project) = (root.path().join("state"), root.path().join("project"));

@@ -155,7 +155,7 @@ impl Externals {
         Ok(watched(path, &row, status.as_ref()))
     }
 
-    /// Leaves a directory. Its runs are forgotten, and nothing is told of it.
+    /// Leaves a directory. Runs that no other one has are forgotten, and nothing is told of it.
     pub async fn remove(&self, path: &Path) -> Result<(), ExternalError> {
         let path = plain(path).await;
         let _registering = self.0.registering.lock().await;
@@ -164,8 +164,17 @@ impl Externals {
         }
         let mut batch = Batch::new();
         batch.delete::<WatchedDirectories>(&key(&path));
-        for (directory, _) in self.rows_of(&path)? {
-            batch.delete::<ExternalRuns>(&key(&directory));
+        let others: Vec<_> = self.status()?.into_iter().filter(|other| other.path != path).collect();
+        for (directory, row) in self.rows_of(&path)? {
+            let has = |other: &&DirectoryStatus| other.runs.iter().any(|run| run.directory == directory);
+            match others.iter().find(has) {
+                // What was told of it stays known.
+                Some(other) => {
+                    let row = ExternalRow { registered: key(&other.path), ..row };
+                    batch.put::<ExternalRuns>(&key(&directory), &row);
+                }
+                None => batch.delete::<ExternalRuns>(&key(&directory)),
+            }
         }
         self.0.engine.commit(batch, Vec::new()).await?;
         self.dirs(|dirs| dirs.remove(path))
