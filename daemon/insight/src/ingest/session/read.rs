@@ -174,7 +174,8 @@ impl Live {
                 self.records += 1;
                 self.count(record.seq);
                 self.cursor.news &= !std::mem::take(&mut self.cursor.settled);
-                self.appended = self.watched;
+                // What is read anew is as old as its times say.
+                self.appended = self.watched && !self.cursor.anew;
                 self.pipeline.feed(&record, &mut self.gathered.out);
                 if !self.gathered.out.found.is_empty() {
                     self.learn(terms);
