@@ -178,6 +178,12 @@ async fn what_codex_wrote_before_is_read_listed_and_shown_with_its_records() {
     let said = String::from_utf8_lossy(&elsewhere.stderr).into_owned();
     assert!(!elsewhere.status.success() && said.contains("/nowhere/.codex"), "{said}");
 
+    for named in [&["--codex-home", "."][..], &[]] {
+        let missing = nest.spindle([&["trace", "record", "./no-rollout.jsonl"], named].concat());
+        let said = String::from_utf8_lossy(&missing.stderr).into_owned();
+        assert!(missing.status.code() == Some(4) && said.contains("there is nothing at"), "{said}");
+    }
+
     let typed = nest.spindle(["trace", "signals", "--category", "exec_failur"]);
     let said = String::from_utf8_lossy(&typed.stderr).into_owned();
     assert!(!typed.status.success() && said.contains("exec_failure"), "{said}");
@@ -263,6 +269,12 @@ async fn signals_and_sessions_are_narrowed_to_any_of_several_categories() {
         assert_eq!(ids(list, &["--category", "denial_exec", "--category", "zero_denial"]), both);
         let typed = nest.spindle(["trace", list, "--category", "denial_exec,denial"]);
         assert_eq!(typed.status.code(), Some(2), "{typed:?}");
+    }
+    for wrong in ["7", "NaN"] {
+        for list in ["signals", "watch"] {
+            let refused = nest.spindle(["trace", list, "--min-severity", wrong]);
+            assert_eq!(refused.status.code(), Some(2), "{list}: {refused:?}");
+        }
     }
     let wanted = ["denial_exec", "zero_denial"];
     let watcher = Watcher::with(&nest, &["--category", &wanted.join(",")]);

@@ -215,7 +215,7 @@ impl What {
 fn json_object(text: &str) -> Result<String, String> {
     match serde_json::from_str(text) {
         Ok(serde_json::Value::Object(_)) => Ok(text.to_owned()),
-        Ok(_) => Err("it must be a JSON object, such as {\"state\":\"failed\"}".to_owned()),
+        Ok(_) => Err("it must be a JSON object, such as {\"outcomes\":[\"failed\"]}".to_owned()),
         Err(error) => Err(format!("it is no JSON: {error}")),
     }
 }

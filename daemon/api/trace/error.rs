@@ -38,6 +38,12 @@ pub(super) fn from_insight(error: InsightError) -> Status {
         InsightError::Expired { .. } => {
             status(Code::OutOfRange, "SEQ_EXPIRED", text, "begin with the oldest change that is kept")
         }
+        InsightError::Ahead { .. } => status(
+            Code::OutOfRange,
+            "SEQ_UNKNOWN",
+            text,
+            "the store was restored or is another one; begin anew",
+        ),
         InsightError::NoHome { .. } => status(
             Code::NotFound,
             "INVALID_PATH",

@@ -112,6 +112,7 @@ impl SignalService for Signals {
     ) -> Result<Response<Self::WatchSignalsStream>, Status> {
         let request = request.into_inner();
         categories(request.categories.clone())?;
+        severity(request.min_severity)?;
         let changes = self.insight.watch_signals(request.from.unwrap_or(0)).map_err(from_insight)?;
         let watch = Watch { signals: self.clone(), request };
         Ok(Response::new(until_stopped(&self.stopping, watch.stream(changes))))

@@ -221,6 +221,11 @@ pub(super) async fn export(
 
 pub(super) async fn record(request: v1::RecordSpineRequest) -> Result<v1::RecordedSpine, Status> {
     let rollout = path(&request.rollout, "the rollout")?;
+    // What cannot be asked is said when it is read.
+    if !tokio::fs::try_exists(&rollout).await.unwrap_or(true) {
+        let text = format!("there is nothing at {}", rollout.display());
+        return Err(status(Code::NotFound, "INVALID_PATH", text, ""));
+    }
     let home = match request.codex_home.as_slice() {
         [] => home_of(&rollout)?,
         bytes => path(bytes, "the Codex home")?,

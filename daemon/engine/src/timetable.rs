@@ -31,8 +31,13 @@ impl Engine {
         let (store, last) = (self.store().clone(), self.last_event());
         let read = tokio::task::spawn_blocking(move || {
             let rows = store.scan::<Schedules>(.., Order::Ascending);
-            let schedules = rows.map(|row| row.map(|(_, record)| record)).collect::<Result<_, _>>()?;
-            let cursor = store.get::<Facts>(&CURSOR.to_owned())?.map_or(last, |fact| fact.number);
+            let schedules: Vec<ScheduleRecord> =
+                rows.map(|row| row.map(|(_, record)| record)).collect::<Result<_, _>>()?;
+            let cursor = match store.get::<Facts>(&CURSOR.to_owned())? {
+                Some(fact) => fact.number,
+                // A daemon that died before it stored this has left the schedules themselves to tell.
+                None => schedules.iter().map(|schedule| schedule.last_event).min().unwrap_or(last),
+            };
             Ok::<_, StoreError>(Stored { schedules, cursor })
         });
         let stored = read.await.map_err(|_| RunError::Closed)??;

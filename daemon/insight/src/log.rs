@@ -152,8 +152,15 @@ impl Log {
     }
 
     /// Follows the log from a number on; 0 is from now on.
+    ///
+    /// A number beyond the next one was told by another log, such as the one before a restore: whoever waited for it
+    /// would miss all that is told until then.
     pub(crate) fn follow(self: &Arc<Self>, from: u64) -> Result<SignalStream, InsightError> {
-        let next = if from == 0 { self.last() + 1 } else { from };
+        let newest = self.last();
+        let next = if from == 0 { newest + 1 } else { from };
+        if next > newest + 1 {
+            return Err(InsightError::Ahead { wanted: next, newest });
+        }
         let oldest = self.oldest();
         if next < oldest {
             return Err(InsightError::Expired { wanted: next, oldest });

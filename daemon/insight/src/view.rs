@@ -439,6 +439,14 @@ pub enum InsightError {
         /// The first one there is.
         oldest: u64,
     },
+    /// The change is further ahead than the next one.
+    #[error("there is no change {wanted}: the newest one is {newest}")]
+    Ahead {
+        /// The first change wanted.
+        wanted: u64,
+        /// The last one there is.
+        newest: u64,
+    },
     /// The directory is no Codex home.
     #[error("{path:?} is no Codex home: it holds no sessions of any kind")]
     NoHome {

@@ -13,7 +13,7 @@ use engine::store::{Options, TableInfo, join_tables};
 use engine::{Engine, EventStream, Registry, Setup};
 use insight::Externals;
 use insight::external::ExternalError;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use trace::rundir::ExternalState;
@@ -60,7 +60,10 @@ impl Daemon {
 fn run(below: &Path, id: &str, status: &str) {
     let directory = below.join(".runs/t/cli").join(id);
     fs::create_dir_all(&directory).unwrap();
-    let manifest = json!({"run_id": id, "status": status, "pipeline_id": "exec"});
+    write(&directory, &json!({"run_id": id, "status": status, "pipeline_id": "exec"}));
+}
+
+fn write(directory: &Path, manifest: &Value) {
     fs::write(directory.join("new"), manifest.to_string()).unwrap();
     fs::rename(directory.join("new"), directory.join("manifest.json")).unwrap();
 }
@@ -107,6 +110,9 @@ async fn a_run_is_told_once_also_over_restarts() {
 
     daemon.externals.add(project.join("./")).await.unwrap();
     assert!(matches!(daemon.externals.add(project.clone()).await, Err(ExternalError::Exists(_))));
+    assert!(matches!(daemon.externals.add(project.join(".runs/..")).await, Err(ExternalError::Exists(_))));
+    let file = daemon.externals.add(project.join(".runs/t/cli/old/manifest.json")).await;
+    assert!(matches!(file, Err(ExternalError::InvalidPath { .. })), "{file:?}");
     // What was there before it was registered is no news.
     known(&daemon, 1).await;
     run(&project, "one", "in_progress");
@@ -155,5 +161,86 @@ async fn a_run_that_has_died_before_it_was_seen_is_told_as_dead() {
     fs::write(directory.join("manifest.json"), manifest.to_string()).unwrap();
     let daemon = Daemon::start(&state).await;
     until(&mut daemon.engine.events(), "external.heartbeat_stale", "late").await;
+    daemon.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_could_not_be_looked_into_for_a_while_is_not_told_again() {
+    let root = tempfile::tempdir().unwrap();
+    let (state, project) = (root.path().join("state"), root.path().join("project"));
+    run(&project, "old", "succeeded");
+    run(&project, "torn", "succeeded");
+    let daemon = Daemon::start(&state).await;
+    daemon.externals.add(project.clone()).await.unwrap();
+    run(&project, "gone", "succeeded");
+    until(&mut daemon.engine.events(), "external.finished", "gone").await;
+    daemon.end().await;
+
+    // As a disk that is not mounted when the daemon starts.
+    let away = root.path().join("away");
+    fs::rename(&project, &away).unwrap();
+    let daemon = Daemon::start(&state).await;
+    let mut events = daemon.engine.events();
+    fs::remove_dir_all(away.join(".runs/t/cli/gone")).unwrap();
+    fs::rename(&away, &project).unwrap();
+    assert_eq!(until(&mut events, "external.gone", "gone").await, ["external.gone gone"]);
+    daemon.end().await;
+
+    // As a file that is being written when the daemon starts.
+    let torn = project.join(".runs/t/cli/torn/manifest.json");
+    let whole = fs::read(&torn).unwrap();
+    fs::write(&torn, &whole[..20]).unwrap();
+    let daemon = Daemon::start(&state).await;
+    let mut events = daemon.engine.events();
+    known(&daemon, 2).await;
+    fs::write(&torn, &whole).unwrap();
+    run(&project, "last", "succeeded");
+    let told = until(&mut events, "external.finished", "last").await;
+    assert_eq!(told, ["external.appeared last", "external.finished last"]);
+    daemon.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_two_directories_have_is_known_when_one_of_them_is_left() {
+    let root = tempfile::tempdir().unwrap();
+    let (state, project) = (root.path().join("state"), root.path().join("project"));
+    run(&project, "old", "succeeded");
+    let daemon = Daemon::start(&state).await;
+    daemon.externals.add(root.path().to_owned()).await.unwrap();
+    daemon.externals.add(project.clone()).await.unwrap();
+    daemon.externals.add(project.join(".runs")).await.unwrap();
+    run(&project, "first", "succeeded");
+    until(&mut daemon.engine.events_from(1).unwrap(), "external.finished", "first").await;
+    daemon.externals.remove(&project).await.unwrap();
+    daemon.end().await;
+
+    let daemon = Daemon::start(&state).await;
+    let mut events = daemon.engine.events();
+    known(&daemon, 1).await;
+    run(&project, "new", "succeeded");
+    let told = until(&mut events, "external.finished", "new").await;
+    assert_eq!(told, ["external.appeared new", "external.finished new"]);
+    daemon.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_ends_again_while_nobody_looks_is_told() {
+    let root = tempfile::tempdir().unwrap();
+    let (state, project) = (root.path().join("state"), root.path().join("project"));
+    let directory = project.join(".runs/t/cli/again");
+    fs::create_dir_all(&directory).unwrap();
+    let ended =
+        |at| json!({"run_id": "again", "status": "failed", "pipeline_id": "exec", "completed_at": at});
+    write(&directory, &ended("2026-03-02T08:00:00Z"));
+    let daemon = Daemon::start(&state).await;
+    daemon.externals.add(project.clone()).await.unwrap();
+    known(&daemon, 1).await;
+    run(&project, "one", "in_progress");
+    until(&mut daemon.engine.events(), "external.appeared", "one").await;
+    daemon.end().await;
+
+    write(&directory, &ended("2026-03-02T09:00:00Z"));
+    let daemon = Daemon::start(&state).await;
+    until(&mut daemon.engine.events(), "external.finished", "again").await;
     daemon.end().await;
 }

@@ -258,7 +258,7 @@ impl Watched {
         let next = move || self.told.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok();
         std::iter::from_fn(next).filter_map(|told| match told {
             Told::Run(change) => Some(*change),
-            Told::Looked(_) => None,
+            Told::Looked { .. } => None,
         })
     }
 
@@ -319,6 +319,18 @@ fn a_heartbeat_that_stops_is_told_and_so_is_its_return() {
 }
 
 #[test]
+fn a_heartbeat_from_the_future_grows_old_from_when_it_is_seen() {
+    let home = Home::new();
+    let run = json!({
+        "run_id": "r", "status": "in_progress", "heartbeat_stale_after_seconds": 1,
+        "heartbeat_at": "2126-03-02T08:00:00Z",
+    });
+    replace(&home, ".runs/demo/cli/r/manifest.json", &run.to_string());
+    let watched = watch(&home, by_events());
+    watched.expect("r", Change::HeartbeatStale);
+}
+
+#[test]
 fn a_process_that_dies_is_told() {
     let home = Home::new();
     let living = Living::new();
@@ -347,6 +359,33 @@ fn directories_come_and_go_and_need_not_exist() {
     watched.dirs.remove(other.path("later"));
     watched.expect("r", Change::Gone);
     until(|| (watched.dirs.status().len() == 1).then_some(()));
+}
+
+#[test]
+fn a_directory_that_is_away_as_a_whole_has_lost_no_runs() {
+    let home = Home::new();
+    manifest(&home, "old", "succeeded", seconds_ago(900));
+    manifest(&home, "new", "in_progress", Timestamp::now());
+    let (dirs, told) = RunDirs::start(vec![home.path(".runs")], by_events()).unwrap();
+    let watched = Watched { dirs, told };
+    until(|| watched.dirs.status().first().filter(|directory| directory.runs.len() == 2).cloned());
+    fs::rename(home.path(".runs"), home.path("away")).unwrap();
+    until(|| (watched.dirs.status()[0].state == RootState::Absent).then_some(()));
+    fs::rename(home.path("away"), home.path(".runs")).unwrap();
+    let told: Vec<_> = watched.runs().take_while(|told| told.change != Change::Appeared).collect();
+    assert!(told.iter().all(|told| told.change == Change::Found), "{told:?}");
+}
+
+#[test]
+fn a_run_that_ended_again_between_two_looks_is_told() {
+    let home = Home::new();
+    let watched = watch(&home, by_events());
+    let ended = |at| json!({"run_id": "r", "status": "succeeded", "pipeline_id": "exec", "completed_at": at});
+    let path = ".runs/demo/cli/r/manifest.json";
+    replace(&home, path, &ended("2026-03-02T08:00:00Z").to_string());
+    watched.expect("r", Change::Finished);
+    replace(&home, path, &ended("2026-03-02T09:00:00Z").to_string());
+    watched.expect("r", Change::Finished);
 }
 
 #[test]
@@ -401,5 +440,8 @@ fn a_directory_is_told_as_looked_at_after_the_runs_in_it() {
     let watched = watch(&home, by_events());
     let patience = Duration::from_secs(20);
     assert!(matches!(watched.told.recv_timeout(patience), Ok(Told::Run(run)) if run.change == Change::Found));
-    assert_eq!(watched.told.recv_timeout(patience), Ok(Told::Looked(home.root())));
+    assert_eq!(
+        watched.told.recv_timeout(patience),
+        Ok(Told::Looked { registered: home.root(), unseen: Vec::new() })
+    );
 }

@@ -14,6 +14,7 @@ mod random;
 mod replay;
 mod requests;
 mod retries;
+mod schedules;
 mod slots;
 mod unreadable;
 mod waits;

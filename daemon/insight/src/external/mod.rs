@@ -7,7 +7,7 @@ mod trigger;
 
 use std::collections::HashSet;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -115,7 +115,7 @@ impl Externals {
             };
             let done = match told {
                 Some(Told::Run(change)) => self.tell(*change).await,
-                Some(Told::Looked(directory)) => self.settle(directory).await,
+                Some(Told::Looked { registered, unseen }) => self.settle(registered, &unseen).await,
                 None => Err(ExternalError::Closed),
             };
             if done.is_err() {
@@ -128,7 +128,7 @@ impl Externals {
         result
     }
 
-    /// Registers a directory, by its absolute path; it need not exist.
+    /// Registers a directory, by its absolute path; it need not exist yet.
     pub async fn add(&self, path: PathBuf) -> Result<Watched, ExternalError> {
         let invalid = |problem| ExternalError::InvalidPath { path: path.clone(), problem };
         if !path.is_absolute() {
@@ -137,8 +137,10 @@ impl Externals {
         if path.as_os_str().len() > MAX_KEY_BYTES / 2 {
             return Err(invalid("it is too long"));
         }
-        // `/a/`, `/a/.` and `/a` are one.
-        let path: PathBuf = path.components().collect();
+        if tokio::fs::metadata(&path).await.is_ok_and(|there| !there.is_dir()) {
+            return Err(invalid("it is no directory"));
+        }
+        let path = plain(&path).await;
         let _registering = self.0.registering.lock().await;
         if self.row(&path)?.is_some() {
             return Err(ExternalError::Exists(path));
@@ -153,17 +155,26 @@ impl Externals {
         Ok(watched(path, &row, status.as_ref()))
     }
 
-    /// Leaves a directory. Its runs are forgotten, and nothing is told of it.
+    /// Leaves a directory. Runs that no other one has are forgotten, and nothing is told of it.
     pub async fn remove(&self, path: &Path) -> Result<(), ExternalError> {
-        let path: PathBuf = path.components().collect();
+        let path = plain(path).await;
         let _registering = self.0.registering.lock().await;
         if self.row(&path)?.is_none() {
             return Err(ExternalError::NotFound(path));
         }
         let mut batch = Batch::new();
         batch.delete::<WatchedDirectories>(&key(&path));
-        for (directory, _) in self.rows_of(&path)? {
-            batch.delete::<ExternalRuns>(&key(&directory));
+        let others: Vec<_> = self.status()?.into_iter().filter(|other| other.path != path).collect();
+        for (directory, row) in self.rows_of(&path)? {
+            let has = |other: &&DirectoryStatus| other.runs.iter().any(|run| run.directory == directory);
+            match others.iter().find(has) {
+                // What was told of it stays known.
+                Some(other) => {
+                    let row = ExternalRow { registered: key(&other.path), ..row };
+                    batch.put::<ExternalRuns>(&key(&directory), &row);
+                }
+                None => batch.delete::<ExternalRuns>(&key(&directory)),
+            }
         }
         self.0.engine.commit(batch, Vec::new()).await?;
         self.dirs(|dirs| dirs.remove(path))
@@ -233,7 +244,9 @@ impl Externals {
             }
             (Change::Gone, None) => return Ok(()),
             (Change::Gone, Some(_)) => vec!["external.gone"],
-            (_, Some(from)) if from == run.state => Vec::new(),
+            (_, Some(from)) if from == run.state && !ended_again(before.as_ref(), &run) => Vec::new(),
+            // Its files cannot be read since the start, which is no change of the run.
+            (Change::Found, Some(_)) if run.state == ExternalState::Unknown => return Ok(()),
             (_, from) => vec![kind(&run, from)],
         };
         let mut batch = Batch::new();
@@ -252,16 +265,16 @@ impl Externals {
         Ok(())
     }
 
-    /// Once a directory has been looked at: what was there at the last start and is not any more is gone, and
-    /// what is found at the next start is new.
-    async fn settle(&self, registered: PathBuf) -> Result<(), ExternalError> {
+    /// Once a directory has been looked at: what was there at the last start and is not any more is gone, unless it
+    /// lies where nobody could look, and what is found at the next start is new.
+    async fn settle(&self, registered: PathBuf, unseen: &[PathBuf]) -> Result<(), ExternalError> {
         let Some(mut row) = self.row(&registered)? else { return Ok(()) };
         let status = self.status()?.into_iter().find(|status| status.path == registered);
         let Some(DirectoryStatus { runs, .. }) = status else { return Ok(()) };
         let there: HashSet<PathBuf> = runs.into_iter().map(|run| run.directory).collect();
         let (mut batch, mut events) = (Batch::new(), Vec::new());
         for (directory, row) in self.rows_of(&registered)? {
-            if !there.contains(&directory) {
+            if !there.contains(&directory) && !unseen.iter().any(|path| directory.starts_with(path)) {
                 batch.delete::<ExternalRuns>(&key(&directory));
                 let data = data_of_row(&registered, &directory, &row);
                 events.push(NewEvent { kind: "external.gone".to_owned(), data });
@@ -276,6 +289,20 @@ impl Externals {
         }
         Ok(())
     }
+}
+
+/// A path as it is registered: `/a/`, `/a/.` and `/a` are one, and so is `/b/../a`, where `/b` is no link. Runs are
+/// known by where they lie, and filters of schedules name that.
+async fn plain(path: &Path) -> PathBuf {
+    let parts: Vec<_> = path.components().collect();
+    let Some(last) = parts.iter().rposition(|part| *part == Component::ParentDir) else {
+        return parts.into_iter().collect();
+    };
+    let (above, below) = parts.split_at(last + 1);
+    let above: PathBuf = above.iter().collect();
+    // What is not there yet is kept as it was typed.
+    let above = tokio::fs::canonicalize(&above).await.unwrap_or(above);
+    above.components().chain(below.iter().copied()).collect()
 }
 
 /// The kind of the event that tells of a new state.
@@ -311,7 +338,14 @@ fn row_of(registered: &Path, run: &ExternalRun) -> ExternalRow {
         tool: run.tool.to_string(),
         id: run.id.clone(),
         title: run.title.clone(),
+        finished_at: run.finished_at.map_or(0, Timestamp::as_microsecond),
     }
+}
+
+/// Whether a run that had ended when it was told last has ended once more.
+fn ended_again(before: Option<&ExternalRow>, run: &ExternalRun) -> bool {
+    let ended = before.map_or(0, |row| row.finished_at);
+    run.state.is_final() && ended != 0 && run.finished_at.is_some_and(|at| at.as_microsecond() > ended)
 }
 
 fn state_of(text: &str) -> Option<ExternalState> {

@@ -43,6 +43,13 @@ pub(crate) struct Terms {
     pub(crate) keep_findings: u32,
 }
 
+impl Terms {
+    /// Whether what happened then is news, though nobody was watching.
+    fn is_recent(&self, at: Option<Timestamp>) -> bool {
+        at.is_some_and(|at| self.now.duration_since(at) <= self.live_window)
+    }
+}
+
 /// A session that is being read.
 #[expect(
     clippy::struct_excessive_bools,
@@ -171,6 +178,7 @@ impl Live {
                 indexed_at: old.indexed_at,
                 state_chunks: old.state_chunks,
                 announced: old.announced,
+                news: old.news && !old.settled,
                 ..Self::begin(source).cursor
             },
             clear: !self.fresh,

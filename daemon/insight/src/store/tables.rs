@@ -112,6 +112,10 @@ pub(crate) struct CursorRow {
     /// How many findings are kept.
     #[prost(uint32, tag = "19")]
     pub kept_findings: u32,
+    /// Whether anything was news when it was read since the session settled last: then so is that it settles, however
+    /// long that takes.
+    #[prost(bool, tag = "20")]
+    pub news: bool,
 }
 
 /// A file of a session.
@@ -220,4 +224,7 @@ pub(crate) struct ExternalRow {
     pub id: String,
     #[prost(string, tag = "5")]
     pub title: String,
+    /// When it ended, in microseconds; 0 if it has not, or its files do not say.
+    #[prost(int64, tag = "6")]
+    pub finished_at: i64,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use insight::{PageRequest, Phase, SessionFilter, SignalFilter};
+use insight::{InsightError, PageRequest, Phase, SessionFilter, SignalFilter};
 
 use crate::lab::Lab;
 use crate::spine::Spine;
@@ -25,6 +25,15 @@ fn a_failed_command_is_a_signal_while_the_session_is_written() {
     assert_eq!(change.signal.unwrap().call_id.as_deref(), Some("call_1"));
     let evidence = lab.block_on(lab.insight().evidence(&change.id.0, 1 << 20)).unwrap();
     assert!(evidence.records.iter().any(|record| format!("{:?}", record.content).contains("Bytes")));
+}
+
+#[test]
+fn a_change_of_another_log_is_not_waited_for() {
+    let mut lab = Lab::new();
+    lab.start();
+    assert!(lab.insight().watch_signals(1).is_ok(), "it is the next one");
+    let refused = lab.insight().watch_signals(2).err();
+    assert!(matches!(refused, Some(InsightError::Ahead { wanted: 2, newest: 0 })), "{refused:?}");
 }
 
 #[test]

@@ -114,6 +114,27 @@ fn a_file_that_was_cut_and_written_anew_is_read_anew() {
 }
 
 #[test]
+fn what_is_read_anew_is_news_only_if_it_has_just_happened() {
+    let mut lab = Lab::new();
+    let mut spine = Spine::begin(&lab.home(), "history", 100_000);
+    spine.failing_turn(1);
+    lab.start();
+    lab.read_all();
+    let mut changes = lab.insight().watch_signals(0).unwrap();
+    let text = fs::read_to_string(spine.path()).unwrap();
+    fs::write(spine.path(), text.replace("make", "make everything") + &text.replace("call_1", "call_2"))
+        .unwrap();
+    lab.read_all();
+    let told = lab.block_on(changes.next()).unwrap();
+    assert!(told.len() > 1 && told.iter().all(|change| !change.live), "{told:?}");
+
+    spine.failing_turn(2);
+    lab.read_all();
+    let told = lab.block_on(changes.next()).unwrap();
+    assert!(told.iter().all(|change| change.live), "what is appended is news again: {told:?}");
+}
+
+#[test]
 fn a_segment_that_comes_late_puts_everything_in_order() {
     let mut lab = Lab::new();
     let mut whole = Spine::begin(&lab.home(), "late", 100);

@@ -56,6 +56,24 @@ fn what_happens_live_is_told_as_events_and_the_past_is_not() {
     assert_eq!(lab.signals(&old.id).len(), 1);
 }
 
+/// By default a session settles when its last record is just too old to be news by itself.
+#[test]
+fn that_a_session_settles_is_news_if_its_records_were_also_after_a_restart() {
+    let mut lab = Lab::new();
+    lab.settings.settle_after = Duration::from_secs(4);
+    lab.settings.live_window = lab.settings.settle_after;
+    let mut spine = Spine::begin(&lab.home(), "new", 6);
+    spine.ask(1, "please make it work");
+    spine.run(1, "call_1", "make", 0);
+    spine.finish(1);
+    lab.start();
+    lab.until(async |insight| (insight.stats().await.unwrap().signals > 0).then_some(()));
+    lab.kill();
+    lab.start();
+    let events = events_until(&lab, &lab.engine(), "signal.settled");
+    assert!(events.iter().any(|event| event.kind == "session.settled"), "{events:?}");
+}
+
 #[test]
 fn a_session_that_is_found_as_an_empty_file_is_told_of_when_its_first_record_comes() {
     let mut lab = Lab::new();

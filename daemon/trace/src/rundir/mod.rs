@@ -96,6 +96,14 @@ pub struct ExternalRun {
     pub detail: Option<String>,
 }
 
+impl ExternalRun {
+    /// Whether it ended earlier than at this time, of which its files tell now: then it has ended again.
+    fn ended_before(&self, finished_at: Option<Timestamp>) -> bool {
+        self.state.is_final()
+            && self.finished_at.is_some_and(|ended| finished_at.is_some_and(|at| at > ended))
+    }
+}
+
 /// A sign of life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {

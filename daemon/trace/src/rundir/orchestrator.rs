@@ -48,7 +48,8 @@ pub(super) fn read(files: &RunFiles<'_>, manifest: Fields<'_>) -> Option<Externa
 /// The youngest sign of life: the manifest's lags behind the file's in a long stage.
 fn heartbeat(files: &RunFiles<'_>, manifest: Fields<'_>) -> Option<Heartbeat> {
     let file = files.second.as_deref().and_then(fields::time).or(files.second_at);
-    let at = [manifest.time("heartbeat_at"), file].into_iter().flatten().max()?;
+    // A clock that went wrong: one from the future would be young for ever, and is as young as what is seen now.
+    let at = [manifest.time("heartbeat_at"), file].into_iter().flatten().max()?.min(files.now);
     let seconds = |name, default| match manifest.number(name).map(u64::try_from) {
         Some(Ok(seconds)) if seconds > 0 => Duration::from_secs(seconds),
         _ => default,

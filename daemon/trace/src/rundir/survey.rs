@@ -27,6 +27,8 @@ pub(super) struct Survey {
     runs: BTreeMap<PathBuf, Surveyed>,
     /// Directories in which runs may appear.
     pub(super) passed: Vec<PathBuf>,
+    /// What could not be looked into.
+    pub(super) unreadable: Vec<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -46,6 +48,8 @@ pub(super) struct RunFiles<'a> {
     pub(super) second: Option<String>,
     /// When the second file changed last.
     pub(super) second_at: Option<Timestamp>,
+    /// When the files are read.
+    pub(super) now: Timestamp,
 }
 
 impl Survey {
@@ -55,6 +59,7 @@ impl Survey {
             fence: Fence::around(registered),
             runs: BTreeMap::new(),
             passed: Vec::new(),
+            unreadable: Vec::new(),
         }
     }
 
@@ -63,6 +68,7 @@ impl Survey {
         let mut before = std::mem::take(&mut self.runs);
         let mut kept = Vec::new();
         self.passed.clear();
+        self.unreadable.clear();
         for layout in &LAYOUTS {
             let walked = layout.walk(&self.registered, &self.fence);
             self.passed.extend(walked.passed);
@@ -73,9 +79,10 @@ impl Survey {
                     kept.push(directory.clone());
                 }
             }
+            self.unreadable.extend(walked.unreadable);
             for directory in walked.runs {
                 let known = before.remove(&directory).filter(|known| known.layout.tool == layout.tool);
-                let surveyed = read(layout, &directory, &self.fence, known);
+                let surveyed = read(layout, &directory, &self.fence, known, now);
                 self.runs.insert(directory, surveyed);
             }
         }
@@ -91,7 +98,7 @@ impl Survey {
             self.runs.insert(directory.to_owned(), known);
             return false;
         }
-        let mut surveyed = read(layout, directory, &self.fence, Some(known));
+        let mut surveyed = read(layout, directory, &self.fence, Some(known), now);
         surveyed.judge(now);
         self.runs.insert(directory.to_owned(), surveyed);
         true
@@ -151,7 +158,13 @@ fn judged(mut run: ExternalRun, now: Timestamp) -> ExternalRun {
     run
 }
 
-fn read(layout: &'static Layout, directory: &Path, fence: &Fence, known: Option<Surveyed>) -> Surveyed {
+fn read(
+    layout: &'static Layout,
+    directory: &Path,
+    fence: &Fence,
+    known: Option<Surveyed>,
+    now: Timestamp,
+) -> Surveyed {
     let path = directory.join(layout.file);
     let second = layout.second.map(|name| directory.join(name));
     let stats = [fence.file(&path).ok(), second.as_ref().and_then(|second| fence.file(second).ok())];
@@ -168,6 +181,7 @@ fn read(layout: &'static Layout, directory: &Path, fence: &Fence, known: Option<
         directory,
         second: second.as_ref().and_then(|path| contents(path, fields::SECOND_LIMIT).ok()),
         second_at: stats[1].and_then(|stat| Timestamp::try_from(stat.mtime).ok()),
+        now,
     };
     let told = match contents(&path, FILE_LIMIT)
         .and_then(|text| serde_json::from_str::<Value>(&text).map_err(Into::into))

@@ -51,8 +51,15 @@ impl Default for WatchSettings {
 pub enum Told {
     /// Something happened to a run.
     Run(Box<RunChange>),
-    /// This registered directory was looked at for the first time, and the runs in it were told.
-    Looked(PathBuf),
+    /// A registered directory was looked at for the first time, or what could not be looked into before was; the
+    /// runs in it were told.
+    Looked {
+        /// The registered directory.
+        registered: PathBuf,
+        /// What could not be looked into: it itself, where there is no such directory. What was known to lie there
+        /// may still do.
+        unseen: Vec<PathBuf>,
+    },
 }
 
 /// Something happened to a run.
@@ -86,7 +93,7 @@ pub enum Change {
         /// The state before.
         from: ExternalState,
     },
-    /// Its files are gone, or its directory is not registered any more.
+    /// Its files are gone, or its directory is not registered any more. Not told while that is away as a whole.
     Gone,
 }
 
@@ -178,12 +185,20 @@ struct Directory {
     state: RootState,
     /// The runs as they were told; none before the first look.
     told: Option<BTreeMap<PathBuf, ExternalRun>>,
+    /// What could not be looked into.
+    unseen: Vec<PathBuf>,
     next_look: Instant,
 }
 
 impl Directory {
     fn new(path: &Path) -> Self {
-        Self { survey: Survey::new(path), state: RootState::Absent, told: None, next_look: Instant::now() }
+        Self {
+            survey: Survey::new(path),
+            state: RootState::Absent,
+            told: None,
+            unseen: Vec::new(),
+            next_look: Instant::now(),
+        }
     }
 
     /// When the first heartbeat will be stale, if none comes.
@@ -350,7 +365,17 @@ impl Worker {
         let polled = matches!(directory.state, RootState::Polled(_));
         let every = if polled { self.settings.poll_every } else { self.settings.rescan_every };
         directory.next_look = Instant::now() + every;
+        let first = directory.told.is_none();
+        let unseen = match directory.state {
+            RootState::Absent => vec![registered.to_owned()],
+            RootState::Watched | RootState::Polled(_) => directory.survey.unreadable.clone(),
+        };
+        let before = std::mem::replace(&mut directory.unseen, unseen.clone());
         self.compare(registered);
+        if first || before.iter().any(|path| !unseen.contains(path)) {
+            // Where nobody listens, nothing has to be told; so too below.
+            let _ = self.tell.send(Told::Looked { registered: registered.to_owned(), unseen });
+        }
     }
 
     /// Tells what is different from what was told.
@@ -376,10 +401,10 @@ impl Worker {
                 Some(was) => changes.extend(change(was, run).map(|change| (run.clone(), change))),
             }
         }
-        for (path, run) in before {
-            if !told.contains_key(&path) {
-                changes.push((run, Change::Gone));
-            }
+        // A directory that is away as a whole may be a disk that is not mounted.
+        if state != RootState::Absent {
+            let gone = before.into_iter().filter(|(path, _)| !told.contains_key(path));
+            changes.extend(gone.map(|(_, run)| (run, Change::Gone)));
         }
         // First, so that who is told finds it so.
         let status =
@@ -387,10 +412,6 @@ impl Worker {
         lock(&self.status).insert(registered.to_owned(), status);
         for (run, change) in changes {
             self.tell(registered, run, change);
-        }
-        if first {
-            // Where nobody listens, nothing has to be told; so too below.
-            let _ = self.tell.send(Told::Looked(registered.to_owned()));
         }
     }
 
@@ -424,6 +445,8 @@ impl Worker {
 fn change(was: &ExternalRun, is: &ExternalRun) -> Option<Change> {
     use ExternalState::{Running, Stale};
     let change = match (was.state, is.state) {
+        // It was started and has ended between the two looks.
+        (before, now) if before == now && was.ended_before(is.finished_at) => Change::Finished,
         (before, now) if before == now => return None,
         (_, now) if now.is_final() => Change::Finished,
         (_, Stale) if is.process.as_ref().is_some_and(|process| process.alive == Some(false)) => {

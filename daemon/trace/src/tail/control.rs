@@ -50,7 +50,9 @@ pub(super) struct Control {
     next_scan: Instant,
     next_poll: Instant,
     last_scan: Duration,
+    /// Whether the system refused a watch since the last look at what is in use.
     limited: bool,
+    limit_told: bool,
     lost: u64,
 }
 
@@ -108,6 +110,7 @@ impl Control {
             next_poll: now,
             last_scan: Duration::ZERO,
             limited: false,
+            limit_told: false,
             lost: 0,
         }
     }
@@ -256,6 +259,9 @@ impl Control {
         let held = self.watches.hold(directory, rank);
         if held == Err(NotWatched::Limit) {
             self.limited = true;
+            if !std::mem::replace(&mut self.limit_told, true) {
+                self.problem(Problem::WatchLimit { watched: self.watches.len() });
+            }
         }
         held
     }
@@ -281,16 +287,14 @@ impl Control {
 
     /// Watches what is in use, as far as the budget goes, and notes what has to be polled instead.
     fn watch_recent(&mut self) {
-        let limited = std::mem::take(&mut self.limited);
+        self.limited = false;
         for (directory, rank) in self.wanted() {
             // What cannot be watched is polled, if it is in use.
             if self.hold(&directory, rank) == Ok(Held::Since) {
                 self.visit(&directory);
             }
         }
-        if self.limited && !limited {
-            self.problem(Problem::WatchLimit { watched: self.watches.len() });
-        }
+        self.limit_told = self.limited;
         let now = SystemTime::now();
         let in_use = |at: SystemTime| now.duration_since(at).is_ok_and(|age| age < IN_USE) || at > now;
         let recent: Vec<PathBuf> = self

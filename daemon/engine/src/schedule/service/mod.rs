@@ -28,8 +28,8 @@ const LONGEST_BACKOFF: SignedDuration = SignedDuration::from_mins(5);
 pub struct Stored {
     /// Every schedule.
     pub schedules: Vec<ScheduleRecord>,
-    /// What [`Host::save_cursor`] stored last; in a fresh store, the number of the last event there
-    /// is.
+    /// What [`Host::save_cursor`] stored last. Before it was called at all: the event that was answered last by the
+    /// schedule that is behind the others, and without schedules, the number of the last event there is.
     pub cursor: u64,
 }
 

@@ -86,7 +86,14 @@ impl Live {
         self.gathered.changes.push(Change { phase: Phase::Withdrawn, ordinal, signal, live, again: true });
     }
 
+    /// Notes whether what was read is news, for when it settles: it will have aged by then, and the daemon may be
+    /// another.
+    pub(super) fn note_news(&mut self, terms: &Terms) {
+        let read = self.gathered.records > 0;
+        self.cursor.news |= read && (self.appended || terms.is_recent(self.pipeline.session().ended_at));
+    }
+
     fn is_news(&self, signal: &Signal, terms: &Terms) -> bool {
-        self.appended || signal.at.is_some_and(|at| terms.now.duration_since(at) <= terms.live_window)
+        self.appended || (self.cursor.settled && self.cursor.news) || terms.is_recent(signal.at)
     }
 }

@@ -42,6 +42,7 @@ impl Live {
         if self.settles_at(terms).is_none_or(|at| at > terms.now) {
             return;
         }
+        self.note_news(terms);
         self.cursor.settled = true;
         self.gathered.settled = true;
         self.gathered.any = true;
@@ -61,6 +62,7 @@ impl Live {
         if at_end && self.cursor.anew {
             self.end_anew(terms);
         }
+        self.note_news(terms);
         let live = self.watched;
         self.watched |= at_end;
         if !self.gathered.any {
@@ -194,8 +196,6 @@ impl Live {
         terms: &Terms,
     ) -> Vec<NewEvent> {
         let mut events = Vec::new();
-        let recent =
-            |at: Option<Timestamp>| at.is_some_and(|at| terms.now.duration_since(at) <= terms.live_window);
         let data = || {
             json!({
                 "session": self.id, "source": row.source, "model": row.model, "cwd": row.cwd,
@@ -204,12 +204,12 @@ impl Live {
         };
         // A file can be found before its first record is: then nothing is known yet that could be told.
         if !self.cursor.announced && session.started_at.is_some() {
-            if recent(session.started_at) {
+            if terms.is_recent(session.started_at) {
                 events.push(NewEvent { kind: "session.started".to_owned(), data: data() });
             }
             self.cursor.announced = true;
         }
-        if settled && (self.appended || recent(session.ended_at)) {
+        if settled && (self.appended || self.cursor.news || terms.is_recent(session.ended_at)) {
             let mut data = data();
             data["profile"] = json!(row.profile);
             data["friction"] = json!(row.friction);

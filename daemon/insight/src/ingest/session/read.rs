@@ -173,8 +173,9 @@ impl Live {
                 self.gathered.records += 1;
                 self.records += 1;
                 self.count(record.seq);
-                self.cursor.settled = false;
-                self.appended = self.watched;
+                self.cursor.news &= !std::mem::take(&mut self.cursor.settled);
+                // What is read anew is as old as its times say.
+                self.appended = self.watched && !self.cursor.anew;
                 self.pipeline.feed(&record, &mut self.gathered.out);
                 if !self.gathered.out.found.is_empty() {
                     self.learn(terms);
