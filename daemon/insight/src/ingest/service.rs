@@ -414,8 +414,9 @@ fn home(path: &Path, status: &trace::tail::Status) -> HomeView {
             RootState::Polled(why) => Some(why.clone()),
             RootState::Absent | RootState::Watched => None,
         });
-    let too_many =
-        |polled| format!("{polled} directories in use cannot be watched; they are looked at every so often");
+    let too_many = |polled| {
+        format!("directories in use that cannot be watched: {polled}; they are looked at every so often")
+    };
     HomeView {
         path: path.to_owned(),
         present: path.is_dir(),
@@ -433,6 +434,6 @@ mod tests {
     fn where_the_system_gives_too_few_watches_the_home_says_so() {
         let status = trace::tail::Status { polled: 3, ..trace::tail::Status::default() };
         let home = home(Path::new("/home/ada/.codex"), &status);
-        assert!(home.notified && home.problem.is_some_and(|problem| problem.starts_with("3 directories")));
+        assert!(home.notified && home.problem.is_some_and(|problem| problem.contains("cannot be watched: 3")));
     }
 }
