@@ -434,6 +434,8 @@ mod tests {
     fn where_the_system_gives_too_few_watches_the_home_says_so() {
         let status = trace::tail::Status { polled: 3, ..trace::tail::Status::default() };
         let home = home(Path::new("/home/ada/.codex"), &status);
-        assert!(home.notified && home.problem.is_some_and(|problem| problem.contains("cannot be watched: 3")));
+        assert!(
+            home.notified && home.problem.is_some_and(|problem| problem.contains("cannot be watched: 3"))
+        );
     }
 }
