@@ -13,6 +13,7 @@ use spindle_client::v1::signal_service_server::SignalService;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use trace::SessionId;
+use trace::redact::Redactor;
 
 use super::error::from_insight;
 use super::query::{Paged, categories, timeless};
@@ -130,17 +131,21 @@ impl SignalService for Signals {
         let evidence = self.insight.evidence(&request.signal, limit).await.map_err(from_insight)?;
         let signal = Files::new(&self.insight).show(&evidence.signal).await?;
         let (mut records, mut room, mut cut) = (Vec::new(), limit, false);
+        let mut redactor = if request.raw { Redactor::inactive() } else { Redactor::new() };
+        for record in &evidence.records {
+            if let EvidenceContent::Bytes { bytes, .. } = &record.content {
+                redactor.foresee_json(bytes);
+            }
+        }
         for record in evidence.records {
-            let (mut line, gone) = match record.content {
+            let (line, gone) = match record.content {
                 EvidenceContent::Bytes { bytes, cut: shortened } => {
                     cut |= shortened;
                     (bytes, false)
                 }
                 EvidenceContent::Gone | EvidenceContent::Unreadable { .. } => (Vec::new(), true),
             };
-            if !request.raw {
-                line = super::redacted(&line);
-            }
+            let mut line = redactor.json(&line).into_owned();
             cut |= line.len() > room;
             line.truncate(room);
             room -= line.len();

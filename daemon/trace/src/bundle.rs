@@ -118,12 +118,14 @@ pub fn write(
     let session = &contents.session;
     let is_spine = session.format == Format::Spine;
     let spine = if is_spine { Some(session) } else { session.recorded.as_deref() };
-    if let Some(spine) = spine {
-        bundle.spine(spine, "spine/", "artifacts/")?;
-    }
     let rollout =
         if is_spine { session.rollout.clone() } else { session.paths.first().map(|(_, path)| path.clone()) };
     let rollout = rollout.filter(|path| is_plain_file(path));
+    let spines = spine.into_iter().chain(contents.lineage.iter().map(|(_, files)| files));
+    bundle.foresee(spines, rollout.as_deref())?;
+    if let Some(spine) = spine {
+        bundle.spine(spine, "spine/", "artifacts/")?;
+    }
     if let Some(path) = &rollout {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("rollout.jsonl");
         bundle.lines(path, &format!("rollout/{name}"), &HashMap::new())?;
@@ -158,18 +160,41 @@ struct Bundle<'a> {
 }
 
 impl Bundle<'_> {
+    /// Shows everything to the redactor, so that a secret that one line tells is known in those before it as well.
+    fn foresee<'f>(
+        &mut self,
+        spines: impl Iterator<Item = &'f SessionFiles>,
+        rollout: Option<&'f Path>,
+    ) -> Result<(), BundleError> {
+        if !self.redactor.is_active() {
+            return Ok(());
+        }
+        for files in spines {
+            for path in files.root.iter().flat_map(|root| artifacts_below(root)) {
+                self.redactor.foresee(&String::from_utf8_lossy(&read_artifact(&path)?));
+            }
+            files.paths.iter().try_for_each(|(_, path)| self.foresee_lines(path))?;
+        }
+        rollout.map_or(Ok(()), |path| self.foresee_lines(path))
+    }
+
+    fn foresee_lines(&mut self, path: &Path) -> Result<(), BundleError> {
+        let failed = |source| FilesError::Read { path: path.to_owned(), source };
+        let mut reader = BufReader::with_capacity(1 << 16, File::open(path).map_err(failed)?);
+        let mut line = Vec::new();
+        // A line that is too long is cut here, and refused when it is to be written.
+        while reader.by_ref().take(LINE_LIMIT).read_until(b'\n', &mut line).map_err(failed)? > 0 {
+            self.redactor.foresee_json(line.trim_ascii_end());
+            line.clear();
+        }
+        Ok(())
+    }
+
     /// Artifacts first: their records in the segments have their hashes.
     fn spine(&mut self, files: &SessionFiles, spine: &str, artifacts: &str) -> Result<(), BundleError> {
         let mut hashes = HashMap::new();
         if let Some(root) = &files.root {
-            let directory = root.join("artifacts");
-            let mut found: Vec<PathBuf> = fs::read_dir(&directory)
-                .map(|entries| {
-                    entries.flatten().map(|entry| entry.path()).filter(|path| is_plain_file(path)).collect()
-                })
-                .unwrap_or_default();
-            found.sort();
-            for path in found {
+            for path in artifacts_below(root) {
                 let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
                 let (before, after) = self.artifact(&path, &format!("{artifacts}{name}"))?;
                 hashes.insert(before, after);
@@ -235,11 +260,7 @@ impl Bundle<'_> {
     /// Copies a text. Gives its hash before and after.
     fn artifact(&mut self, path: &Path, name: &str) -> Result<(String, String), BundleError> {
         self.redactor.enter(name);
-        let failed = |source| FilesError::Read { path: path.to_owned(), source };
-        let mut content = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(ARTIFACT_LIMIT).read_to_end(&mut content))
-            .map_err(failed)?;
+        let content = read_artifact(path)?;
         let before = sha256_hex(&content);
         let new: Cow<'_, [u8]> = if self.redactor.is_active() {
             Cow::Owned(self.redactor.text(&String::from_utf8_lossy(&content)).into_owned().into_bytes())
@@ -279,6 +300,24 @@ impl Bundle<'_> {
         self.files.insert(name.to_owned(), FileEntry { sha256: sha256_hex(&new), bytes: new.len() as u64 });
         Ok(())
     }
+}
+
+fn artifacts_below(root: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir(root.join("artifacts"))
+        .map(|entries| {
+            entries.flatten().map(|entry| entry.path()).filter(|path| is_plain_file(path)).collect()
+        })
+        .unwrap_or_default();
+    found.sort();
+    found
+}
+
+fn read_artifact(path: &Path) -> Result<Vec<u8>, FilesError> {
+    let mut content = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(ARTIFACT_LIMIT).read_to_end(&mut content))
+        .map_err(|source| FilesError::Read { path: path.to_owned(), source })?;
+    Ok(content)
 }
 
 fn is_plain_file(path: &Path) -> bool {
@@ -423,6 +462,24 @@ mod tests {
             assert!(!text.contains(secret), "{secret}");
         }
         assert!(manifest.redaction.unwrap().total() > 0);
+    }
+
+    #[test]
+    fn a_secret_that_a_later_line_tells_is_known_in_what_comes_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let (out, contents) = (dir.path().join("bundle"), contents(dir.path()));
+        let spine = dir.path().join("spine");
+        fs::write(spine.join("artifacts/git_diff.patch"), "+mysql -phunter2xyz\n").unwrap();
+        let mut last = File::options().append(true).open(spine.join("segment-001.jsonl")).unwrap();
+        writeln!(last, "{{\"say\":\"hunter2xyz\"}}\n{{\"say\":\"PASSWORD=hunter2xyz\"}}").unwrap();
+        let manifest = write(&contents, &out, &mut Redactor::new()).unwrap();
+        assert!(!all(&out).contains("hunter2xyz"));
+        let patch = fs::read_to_string(out.join("artifacts/git_diff.patch")).unwrap();
+        assert!(patch.starts_with("+mysql -p[secret:"), "{patch}");
+        let counted = manifest.redaction.unwrap().replaced;
+        let of_patch: Vec<_> =
+            counted.iter().filter(|replaced| replaced.file == "artifacts/git_diff.patch").collect();
+        assert_eq!(of_patch.iter().map(|replaced| replaced.count).sum::<u64>(), 1, "{of_patch:?}");
     }
 
     #[test]

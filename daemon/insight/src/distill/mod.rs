@@ -284,8 +284,26 @@ impl<'a> Draft<'a> {
         })
     }
 
+    /// Shows all texts to the redactor, so that what one of them tells to be a secret is known in the others.
+    fn foresee(&self, redactor: &mut Redactor) {
+        redactor.foresee(&self.words);
+        if let Ok(verifier) = &self.verifier {
+            redactor.foresee(&verifier.script);
+        }
+        match &self.found.start {
+            Start::Clone { url, diff, before, .. } => {
+                redactor.foresee(url);
+                let patches = diff.iter().chain(before.iter().map(|patch| &patch.text));
+                patches.for_each(|patch| redactor.foresee(patch));
+            }
+            Start::Synthetic(files) => files.values().for_each(|content| redactor.foresee(content)),
+        }
+        self.solution.iter().for_each(|patch| redactor.foresee(&patch.text));
+    }
+
     /// Replaces what must not leave, and gives up what does not work without it.
     fn redact(&mut self, redactor: &mut Redactor) -> Result<(), DistillError> {
+        self.foresee(redactor);
         redactor.enter("instruction.md");
         self.words = redactor.text(&self.words).into_owned();
         if self.words.trim().is_empty() {

@@ -96,6 +96,23 @@ fn failing_call(records: &[Value]) -> u64 {
 }
 
 #[test]
+fn a_secret_that_the_solution_tells_is_known_in_the_instruction() {
+    let told = |record: Value| {
+        let text = record
+            .to_string()
+            .replace("misspelt", "hunter2xyz")
+            .replace("+echo hello", "+PASSWORD=hunter2xyz");
+        serde_json::from_str(&text).unwrap()
+    };
+    let records: Vec<Value> = records().into_iter().map(told).collect();
+    let task = Task::of(&records, &signal("exec_failure", Some(failing_call(&records))), &Options::default())
+        .unwrap();
+    let (words, patch) = (task.read("instruction.md"), task.read("solution/changes-001.patch"));
+    assert!(words.contains("is [secret:1]. Fix"), "{words}");
+    assert!(patch.contains("+PASSWORD=[secret:1]"), "{patch}");
+}
+
+#[test]
 fn a_failure_becomes_a_task_whose_verifier_failed_before() {
     let records = records();
     let task = Task::of(&records, &signal("exec_failure", Some(failing_call(&records))), &Options::default())

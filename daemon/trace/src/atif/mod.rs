@@ -53,6 +53,9 @@ pub fn write(files: &SessionFiles, directory: &Path, redactor: &mut Redactor) ->
     let transcript = transcript::read(files)?;
     let trajectories = trajectories(&transcript);
     let mut names = Vec::new();
+    for trajectory in &trajectories {
+        redactor.foresee_json(&serde_json::to_vec(trajectory)?);
+    }
     for (number, trajectory) in trajectories.iter().enumerate() {
         let name = build::file_name(number);
         redactor.enter(&name);

@@ -38,6 +38,21 @@ fn step(source: &str, calls: usize, results: usize) -> (String, usize, usize) {
 }
 
 #[test]
+fn a_secret_that_a_later_step_tells_is_known_in_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/rollout-0.75.0-repair.jsonl");
+    let text = std::fs::read_to_string(fixture).unwrap();
+    let text =
+        text.replace("Fix greet.sh", "Use hunter2xyz").replace("wrong greeting", "PASSWORD=hunter2xyz");
+    let rollout = dir.path().join("rollout-2026-11-21T14-18-57-01900011-0000-7000-8000-000000000011.jsonl");
+    std::fs::write(&rollout, text).unwrap();
+    let files = SessionFiles::at(&rollout).unwrap();
+    let written = write(&files, &dir.path().join("out"), &mut Redactor::new()).unwrap();
+    let document = std::fs::read_to_string(written.directory.join(&written.files[0])).unwrap();
+    assert!(document.contains("Use [secret:1] so that") && !document.contains("hunter2xyz"), "{document}");
+}
+
+#[test]
 fn a_request_to_the_model_is_one_step_in_rollouts_of_both_versions() {
     for version in ["0.75.0", "0.169.0"] {
         let (_dir, documents, _) = written(&format!("rollout-{version}-repair.jsonl"));

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Kind, Redactor, patterns};
+use super::{Redactor, patterns};
 
 /// A string of a JSON text: where it stands, with its quotes.
 struct Token {
@@ -20,7 +20,8 @@ struct Token {
 pub(super) fn redact<'a>(redactor: &mut Redactor, text: &'a [u8]) -> Cow<'a, [u8]> {
     // An escape may hide a trigger, and base64 hides everything.
     let hidden = |needle: &[u8]| text.windows(needle.len()).any(|window| window == needle);
-    if !patterns::may_match(text) && !hidden(b"\\u00") && !hidden(br#""chunk""#) {
+    let may_match = patterns::may_match(text) || redactor.knows_some_of(text);
+    if !may_match && !hidden(b"\\u00") && !hidden(br#""chunk""#) {
         return Cow::Borrowed(text);
     }
     if serde_json::from_slice::<serde::de::IgnoredAny>(text).is_err() {
@@ -74,9 +75,7 @@ fn value(redactor: &mut Redactor, key: Option<&str>, plain: &str) -> Option<Stri
             let text = String::from_utf8_lossy(&bytes);
             changed(redactor, &text).map(|new| STANDARD.encode(new))
         }
-        Some(key) if patterns::names_a_secret(key, plain) => {
-            Some(redactor.placeholder(Kind::Assignment, plain))
-        }
+        Some(key) if patterns::names_a_secret(key, plain) => Some(redactor.named(plain)),
         _ => changed(redactor, plain),
     }
 }

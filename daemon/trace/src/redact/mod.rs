@@ -4,9 +4,13 @@
 //! that what belongs together can still be seen. A home directory becomes `~`. The report says how many of
 //! which kind were replaced where, never what they were.
 //!
-//! This finds what looks like a secret. It is a net, not a proof: a password in a sentence goes through.
+//! A value that its context has told (`PASSWORD=…`) is known again where it stands without one, in the same text and in
+//! those that come after it; in those before it as well, if they were shown beforehand ([`Redactor::foresee`]).
+//!
+//! This finds what looks like a secret. It is a net, not a proof: a password that stands in sentences only goes through.
 
 mod json;
+mod known;
 mod patterns;
 #[cfg(test)]
 mod tests;
@@ -16,6 +20,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
+
+use self::known::Known;
 
 /// What was replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -73,6 +79,9 @@ pub struct Redactor {
     numbers: HashMap<String, u32>,
     counts: BTreeMap<(Kind, String), u64>,
     file: String,
+    known: Known,
+    /// Whether this is only to learn.
+    foresees: bool,
 }
 
 impl Default for Redactor {
@@ -84,7 +93,14 @@ impl Default for Redactor {
 impl Redactor {
     /// One that replaces.
     pub fn new() -> Self {
-        Self { active: true, numbers: HashMap::new(), counts: BTreeMap::new(), file: String::new() }
+        Self {
+            active: true,
+            numbers: HashMap::new(),
+            counts: BTreeMap::new(),
+            file: String::new(),
+            known: Known::default(),
+            foresees: false,
+        }
     }
 
     /// One that leaves everything as it is, for somebody who has asked for that.
@@ -102,12 +118,39 @@ impl Redactor {
         file.clone_into(&mut self.file);
     }
 
+    /// Takes note of the secrets of a text that is to be replaced later. Nothing of it is counted.
+    pub fn foresee(&mut self, text: &str) {
+        self.look_ahead(|scout| drop(scout.text(text)));
+    }
+
+    /// The same for a JSON document as text.
+    pub fn foresee_json(&mut self, text: &[u8]) {
+        self.look_ahead(|scout| drop(scout.json(text)));
+    }
+
+    fn look_ahead(&mut self, look: impl FnOnce(&mut Self)) {
+        if self.active {
+            let known = std::mem::take(&mut self.known);
+            let mut scout = Self { known, foresees: true, ..Self::new() };
+            look(&mut scout);
+            self.known = scout.known;
+        }
+    }
+
     /// A text, which may be a patch: the number of its lines and what they begin with stay the same.
     pub fn text<'a>(&mut self, text: &'a str) -> Cow<'a, str> {
-        if !self.active || !patterns::may_match(text.as_bytes()) {
+        if !self.active {
             return Cow::Borrowed(text);
         }
-        let hits = patterns::find(text);
+        let mut hits = if patterns::may_match(text.as_bytes()) { patterns::find(text) } else { Vec::new() };
+        for hit in &hits {
+            if let Some(value) = &hit.value {
+                self.known.learn(hit.kind, &text[value.clone()]);
+            }
+        }
+        if !self.foresees {
+            hits = known::together(hits, self.known.find(text.as_bytes()));
+        }
         if hits.is_empty() {
             return Cow::Borrowed(text);
         }
@@ -148,7 +191,7 @@ impl Redactor {
                 for (key, mut item) in std::mem::take(fields) {
                     match &mut item {
                         Value::String(text) if self.active && patterns::names_a_secret(&key, text) => {
-                            *text = self.placeholder(Kind::Assignment, text);
+                            *text = self.named(text);
                         }
                         item => self.value(item),
                     }
@@ -167,6 +210,17 @@ impl Redactor {
             .map(|((kind, file), count)| Replaced { kind: *kind, file: file.clone(), count: *count })
             .collect();
         Report { replaced, secrets: u32::try_from(self.numbers.len()).unwrap_or(u32::MAX) }
+    }
+
+    /// Whether a secret that is known by now stands in a text.
+    fn knows_some_of(&mut self, text: &[u8]) -> bool {
+        !self.foresees && self.known.is_in(text)
+    }
+
+    /// What stands in the place of a value whose key says that it is secret.
+    fn named(&mut self, value: &str) -> String {
+        self.known.learn(Kind::Assignment, value);
+        self.placeholder(Kind::Assignment, value)
     }
 
     /// What stands in the place of a secret.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
-use regex::{Captures, Regex};
+use regex::{Captures, Match, Regex};
 
 use super::Kind;
 
@@ -17,6 +17,21 @@ use super::Kind;
 pub(super) struct Hit {
     pub(super) range: Range<usize>,
     pub(super) kind: Kind,
+    /// The part of it that only what stands around it tells: it can be known again elsewhere.
+    pub(super) value: Option<Range<usize>>,
+}
+
+impl Hit {
+    /// Something that is known by itself.
+    pub(super) fn of(range: Range<usize>, kind: Kind) -> Self {
+        Self { range, kind, value: None }
+    }
+
+    /// Something that is known by its context; of a login, `name:password`, the password.
+    fn told(found: Match<'_>, login: bool, kind: Kind) -> Self {
+        let behind = found.as_str().find(':').filter(|_| login).map_or(0, |colon| colon + 1);
+        Self { range: found.range(), kind, value: Some(found.start() + behind..found.end()) }
+    }
 }
 
 /// No pattern matches a text that has none of these.
@@ -200,7 +215,7 @@ pub(super) fn find(text: &str) -> Vec<Hit> {
 
 /// What a match really is.
 fn judge(found: &Captures<'_>) -> Option<Hit> {
-    let hit = |name: &str, kind| found.name(name).map(|group| Hit { range: group.range(), kind });
+    let hit = |name: &str, kind| found.name(name).map(|group| Hit::of(group.range(), kind));
     if found.name("url").is_some() {
         let userinfo = found.name("userinfo")?;
         // `git@`, `user@`: a name alone is no secret; a long one is a token.
@@ -208,7 +223,7 @@ fn judge(found: &Captures<'_>) -> Option<Hit> {
             userinfo.as_str().split_once(':').map_or((userinfo.as_str(), ""), |(name, rest)| (name, rest));
         let secret = !password.is_empty() || (name.len() >= 16 && !is_plain_word(name));
         return if secret && is_no_placeholder(userinfo.as_str()) {
-            hit("userinfo", Kind::Url)
+            Some(Hit::told(userinfo, true, Kind::Url))
         } else {
             None
         };
@@ -220,17 +235,17 @@ fn judge(found: &Captures<'_>) -> Option<Hit> {
         return if plain || !is_no_placeholder(value.as_str()) {
             None
         } else {
-            hit("header_value", Kind::Header)
+            Some(Hit::told(value, false, Kind::Header))
         };
     }
     if found.name("assignment").is_some() {
         return assignment(found);
     }
     if let Some(value) = found.name("env_value") {
-        return if is_random(value.as_str()) { hit("env_value", Kind::Env) } else { None };
+        return is_random(value.as_str()).then(|| Hit::told(value, false, Kind::Env));
     }
     if let Some(login) = found.name("user") {
-        return if is_no_placeholder(login.as_str()) { hit("user", Kind::Header) } else { None };
+        return is_no_placeholder(login.as_str()).then(|| Hit::told(login, true, Kind::Header));
     }
     hit("pem", Kind::PrivateKey)
         .or_else(|| hit("jwt_value", Kind::Jwt))
@@ -264,7 +279,7 @@ fn assignment(found: &Captures<'_>) -> Option<Hit> {
     if bare && text.contains('.') && is_plain_word(text) {
         return None;
     }
-    Some(Hit { range: value.range(), kind: Kind::Assignment })
+    Some(Hit::told(value, false, Kind::Assignment))
 }
 
 /// Letters, dots and underscores: a name or a word rather than a value.
@@ -290,7 +305,7 @@ fn is_no_placeholder(text: &str) -> bool {
 
 /// Letters and digits without a pattern to them. Hexadecimal alone is a hash more often than a key, and a
 /// path has slashes between words.
-fn is_random(text: &str) -> bool {
+pub(super) fn is_random(text: &str) -> bool {
     let has_digit = text.bytes().any(|byte| byte.is_ascii_digit());
     let has_upper = text.bytes().any(|byte| byte.is_ascii_uppercase());
     let has_lower = text.bytes().any(|byte| byte.is_ascii_lowercase());

@@ -85,6 +85,92 @@ fn a_secret_that_was_cut_off_is_still_one() {
 }
 
 #[test]
+fn a_value_that_was_told_by_its_context_is_known_again_without_one() {
+    for context in [
+        "PASSWORD=hunter2xyz",
+        "deploy --token hunter2xyz --token=hunter2xyz",
+        "Authorization: Bearer hunter2xyz",
+        "https://me:hunter2xyz@example.org/x.git",
+        "curl -u me:hunter2xyz https://example.org",
+        r#"{\"password\": \"hunter2xyz\"}"#,
+    ] {
+        let text = format!("it is hunter2xyz; {context}; then mysql -phunter2xyz");
+        let out = redacted(&text);
+        assert!(!out.contains("hunter2xyz") && out.contains("mysql -p[secret:"), "{out}");
+
+        let mut redactor = Redactor::new();
+        redactor.text(context);
+        assert!(!redactor.text("mysql -phunter2xyz").contains("hunter2xyz"), "{context}");
+    }
+}
+
+#[test]
+fn the_same_value_has_the_same_number_with_context_and_without() {
+    let mut redactor = Redactor::new();
+    assert_eq!(
+        redactor.text("say hunter2xyz to PASSWORD=hunter2xyz and TOKEN=abcdef0123"),
+        "say [secret:1] to PASSWORD=[secret:1] and TOKEN=[secret:2]"
+    );
+    assert_eq!((redactor.report().secrets, redactor.report().total()), (2, 3));
+}
+
+#[test]
+fn what_was_shown_beforehand_is_known_from_the_beginning_and_counted_once() {
+    let first = br#"{"msg":"try \u0068unter2xyz or hunter2xyz"}"#;
+    let second = br#"{"password":"hunter2xyz"}"#;
+    let mut redactor = Redactor::new();
+    redactor.foresee_json(first);
+    redactor.foresee_json(second);
+    redactor.foresee("nothing");
+    assert_eq!(redactor.report(), Report::default());
+    assert_eq!(redactor.json(first), &br#"{"msg":"try [secret:1] or [secret:1]"}"#[..]);
+    assert_eq!(redactor.json(second), &br#"{"password":"[secret:1]"}"#[..]);
+    assert_eq!((redactor.report().secrets, redactor.report().total()), (1, 3));
+
+    let mut inactive = Redactor::inactive();
+    inactive.foresee_json(second);
+    assert_eq!(inactive.json(first), &first[..]);
+}
+
+#[test]
+fn known_values_are_seen_in_base64_and_behind_escapes() {
+    use base64::Engine as _;
+    let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    let mut redactor = Redactor::new();
+    redactor.text("PASSWORD=hunter2xyz");
+    let line = json!({ "chunk": encode("so: hunter2xyz"), "arguments": json!({ "x": "a\"hunter2xyz\"" }).to_string() });
+    let out: Value = serde_json::from_slice(&redactor.json(line.to_string().as_bytes())).unwrap();
+    assert_eq!(out["chunk"], encode("so: [secret:1]"));
+    assert_eq!(out["arguments"], json!({ "x": "a\"[secret:1]\"" }).to_string());
+}
+
+#[test]
+fn words_numbers_ids_and_paths_stay_where_they_have_no_context() {
+    for value in [
+        "default_password",
+        "password123",
+        "01930f5e-77aa-7c01-9b1d-2f0f6a0c4e11",
+        "9f31c0de9f31c0de9f31",
+        "config/keys/app1.pem",
+        "localhost:8080",
+        "20261121",
+    ] {
+        let out = redacted(&format!("PASSWORD='{value}' and {value}"));
+        assert!(out.ends_with(&format!(" and {value}")), "{out}");
+    }
+}
+
+#[test]
+fn many_secrets_cost_no_more_than_their_number() {
+    let mut redactor = Redactor::new();
+    for number in 0..1000 {
+        let line = format!("PASSWORD=hunter{number}xyz");
+        assert!(redactor.text(&line).ends_with(']'), "{line}");
+    }
+    assert_eq!(redactor.text("hunter10xyz hunter999xyz"), "[secret:11] hunter999xyz");
+}
+
+#[test]
 fn what_only_looks_like_a_secret_stays() {
     for text in [
         "let token = parser.next_token();",
