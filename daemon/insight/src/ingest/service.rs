@@ -420,14 +420,14 @@ fn home(path: &Path, status: &trace::tail::Status) -> HomeView {
             RootState::Polled(why) => Some(why.clone()),
             RootState::Absent | RootState::Watched => None,
         });
-    let too_many =
-        |polled| format!("{polled} directories in use cannot be watched; they are looked at every so often");
+    let too_few =
+        |polled| format!("too few watches: directories in use that are looked at every so often: {polled}");
     HomeView {
         path: path.to_owned(),
         present: path.is_dir(),
         notified: polled.is_none(),
         watches: status.watched as u64,
-        problem: polled.or_else(|| (status.polled > 0).then(|| too_many(status.polled))),
+        problem: polled.or_else(|| (status.polled > 0).then(|| too_few(status.polled))),
     }
 }
 
@@ -439,6 +439,6 @@ mod tests {
     fn where_the_system_gives_too_few_watches_the_home_says_so() {
         let status = trace::tail::Status { polled: 3, ..trace::tail::Status::default() };
         let home = home(Path::new("/home/ada/.codex"), &status);
-        assert!(home.notified && home.problem.is_some_and(|problem| problem.starts_with("3 directories")));
+        assert!(home.notified && home.problem.is_some_and(|problem| problem.ends_with(": 3")));
     }
 }
