@@ -270,11 +270,13 @@ impl Externals {
     async fn settle(&self, registered: PathBuf, unseen: &[PathBuf]) -> Result<(), ExternalError> {
         let Some(mut row) = self.row(&registered)? else { return Ok(()) };
         let status = self.status()?.into_iter().find(|status| status.path == registered);
-        let Some(DirectoryStatus { runs, .. }) = status else { return Ok(()) };
+        let Some(DirectoryStatus { runs, state, .. }) = status else { return Ok(()) };
         let there: HashSet<PathBuf> = runs.into_iter().map(|run| run.directory).collect();
         let (mut batch, mut events) = (Batch::new(), Vec::new());
         for (directory, row) in self.rows_of(&registered)? {
-            if !there.contains(&directory) && !unseen.iter().any(|path| directory.starts_with(path)) {
+            // It may be away again by now.
+            let seen = state != RootState::Absent && !unseen.iter().any(|path| directory.starts_with(path));
+            if seen && !there.contains(&directory) {
                 batch.delete::<ExternalRuns>(&key(&directory));
                 let data = data_of_row(&registered, &directory, &row);
                 events.push(NewEvent { kind: "external.gone".to_owned(), data });
