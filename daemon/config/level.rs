@@ -13,9 +13,11 @@ pub(crate) struct LogLevel(String);
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 impl LogLevel {
-    /// The filter itself.
+    /// The filter itself. The watcher warns of each watched directory that is removed, which is nothing to worry
+    /// about; what it fails at it tells the daemon.
     pub(crate) fn filter(&self) -> EnvFilter {
-        EnvFilter::new(&self.0)
+        let watcher = if self.0 == "off" { "off" } else { "error" };
+        EnvFilter::new(format!("notify={watcher},{}", self.0))
     }
 }
 

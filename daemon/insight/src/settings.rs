@@ -34,8 +34,6 @@ pub enum Retention {
     Keep,
     /// They go at once.
     Drop,
-    /// They go after so long.
-    DropAfter(Duration),
 }
 
 impl Default for Settings {

@@ -263,31 +263,18 @@ impl Service {
 
     /// A session's files are gone.
     fn gone(&self, id: &SessionId, terms: &Terms) -> Result<(), StoreError> {
-        let settings = self.settings();
-        let known = self.reader.get::<Cursors>(&id.as_str().to_owned())?;
-        let gone_at = match known.as_ref().map(|cursor| cursor.gone_at) {
-            Some(at) if at != 0 => Timestamp::from_microsecond(at).unwrap_or(terms.now),
-            _ => terms.now,
-        };
         // A home that is away as a whole may be a disk that is not mounted.
+        let known = self.reader.get::<Cursors>(&id.as_str().to_owned())?;
         let home = known.map(|cursor| PathBuf::from(OsString::from_vec(cursor.home)));
         let away = home.is_some_and(|home| !home.is_dir());
-        let leaves_at = match settings.retention {
-            _ if away => None,
-            Retention::Keep => None,
-            Retention::Drop => Some(terms.now),
-            Retention::DropAfter(wait) => {
-                SignedDuration::try_from(wait).ok().and_then(|wait| gone_at.checked_add(wait).ok())
-            }
-        };
-        let forgotten = leaves_at.is_some_and(|at| at <= terms.now);
+        let forgotten = !away && self.settings().retention == Retention::Drop;
         let batch = if forgotten {
             Live::forget(&self.reader, id)?
         } else {
             Live::note_gone(&self.reader, id, terms.now)?
         };
-        let deadline = leaves_at.filter(|_| !forgotten);
-        let outcome = Outcome { live: None, read: Some(0), settled: true, gone: true, deadline, forgotten };
+        let outcome =
+            Outcome { live: None, read: Some(0), settled: true, gone: true, deadline: None, forgotten };
         self.send(id, batch.map(Part::without_records), outcome, true);
         Ok(())
     }

@@ -30,8 +30,6 @@ table! { /// Sessions by the time of their beginning.
 ByTime = 0x44 "trace-sessions-by-time": (u64, String) => LinkMessage }
 table! { /// What became known of signals, in order: packed changes by the number of the first.
 Log = 0x45 "signal-log": u64 => PageRow }
-table! { /// How far signals of a live session have been told, where that is beyond its cursor.
-Told = 0x46 "trace-told": String => ToldRow }
 table! { /// The runs that sessions belong to.
 Owners = 0x47 "trace-owners": String => OwnerRow }
 table! { /// Registered directories, where other tools keep runs, by path.
@@ -47,7 +45,6 @@ pub const TABLES: &[TableInfo] = &[
     TableInfo::of::<Pages>(),
     TableInfo::of::<ByTime>(),
     TableInfo::of::<Log>(),
-    TableInfo::of::<Told>(),
     TableInfo::of::<Owners>(),
     TableInfo::of::<WatchedDirectories>(),
     TableInfo::of::<ExternalRuns>(),
@@ -167,20 +164,6 @@ pub(crate) struct PageRow {
 pub(crate) struct Bytes {
     #[prost(bytes = "vec", tag = "1")]
     pub bytes: Vec<u8>,
-}
-
-/// Up to where signals have been told.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct ToldRow {
-    /// The file that was read last.
-    #[prost(uint32, tag = "1")]
-    pub file: u32,
-    /// The end of the last line that was read of it.
-    #[prost(uint64, tag = "2")]
-    pub offset: u64,
-    /// The ordinal of the next signal.
-    #[prost(uint32, tag = "3")]
-    pub next_signal: u32,
 }
 
 /// The run that a session belongs to.
