@@ -114,6 +114,13 @@ pub(crate) fn is_same(known: &FileRow, file: &File) -> io::Result<bool> {
     Ok(known.offset == 0 || sample(file, known.offset)? == known.sample)
 }
 
+/// Whether the file that was read last is still the same, as far as it was read.
+pub(crate) fn begins_as_read(cursor: &CursorRow, source: &SessionSource) -> bool {
+    let Some(known) = cursor.files.last() else { return false };
+    let file = source.files.iter().find(|file| file.index == known.index);
+    file.and_then(|file| file.open().ok()).is_some_and(|file| is_same(known, &file).unwrap_or(false))
+}
+
 /// A hash of the beginning of a file and of what stands before an offset.
 pub(crate) fn sample(file: &File, offset: u64) -> io::Result<u64> {
     let mut bytes = [0; 2 * SAMPLE];

@@ -73,6 +73,9 @@ pub(crate) struct Live {
     former_stored: bool,
     /// Whether all that there was has been read since the daemon began: what comes now is news.
     pub(crate) watched: bool,
+    /// Up to where it had been read, as file and offset, where it is read anew only because what it takes to read on
+    /// was not kept.
+    read_before: Option<(u32, u64)>,
     /// Whether something was read while it was watched.
     appended: bool,
     gathered: Gathered,
@@ -136,7 +139,12 @@ impl Live {
             ..Self::begin(source)
         };
         if lost {
-            live.anew(source, if let Plan::Anew(why) = plan { why } else { Why::NotKept });
+            let why = match plan {
+                Plan::Anew(why) => why,
+                _ if files::begins_as_read(&live.cursor, source) => Why::NotKept,
+                _ => Why::Rewritten,
+            };
+            live.anew(source, why);
         }
         Ok(Loaded::Live(Box::new(live)))
     }
@@ -158,6 +166,7 @@ impl Live {
             clear: false,
             former_stored: false,
             watched: false,
+            read_before: None,
             appended: false,
             gathered: Gathered::default(),
             records: 0,
@@ -171,8 +180,10 @@ impl Live {
         let mut former: HashMap<_, _> = std::mem::take(&mut self.former);
         former.extend(self.signals.drain().map(|(id, numbered)| (id, numbered.signal)));
         let old = std::mem::take(&mut self.cursor);
+        let read = old.files.last().map(|file| (file.index, file.offset));
         *self = Self {
             former,
+            read_before: read.filter(|_| why == Why::NotKept),
             cursor: CursorRow {
                 anew: true,
                 indexed_at: old.indexed_at,

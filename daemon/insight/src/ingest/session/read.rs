@@ -174,8 +174,7 @@ impl Live {
                 self.records += 1;
                 self.count(record.seq);
                 self.cursor.news &= !std::mem::take(&mut self.cursor.settled);
-                // What is read anew is as old as its times say.
-                self.appended = self.watched && !self.cursor.anew;
+                self.appended = self.watched && self.is_appended(place);
                 self.pipeline.feed(&record, &mut self.gathered.out);
                 if !self.gathered.out.found.is_empty() {
                     self.learn(terms);
@@ -189,6 +188,14 @@ impl Live {
                 };
                 self.find(place, code, error.to_string(), terms);
             }
+        }
+    }
+
+    /// Whether what stands here was not there before. What is read anew is as old as its times say.
+    fn is_appended(&self, place: Place) -> bool {
+        match self.read_before {
+            Some(before) => (place.file, place.offset) >= before,
+            None => !self.cursor.anew,
         }
     }
 
