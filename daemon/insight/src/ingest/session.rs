@@ -25,13 +25,13 @@ use crate::store::chunk;
 use crate::store::finding::FindingRow;
 use crate::store::message::{Numbered, format_number};
 use crate::store::page::{self, Kind};
-use crate::store::tables::{CursorRow, Cursors};
+use crate::store::tables::{CursorRow, Cursors, FileRow};
 
 /// How long a session that says that it is over may go on without having been settled in between.
 const GRACE: i64 = 1000;
 
-/// How long ago a session must have ended for its state not to be kept. Hardly any of them ever goes on, and one that
-/// does is read again from its beginning; to keep what all of them would need for it costs more than that.
+/// How long a session's files must have been left for its state not to be kept. Hardly any of them ever goes on, and one
+/// that does is read again from its beginning; to keep what all of them would need for it costs more than that.
 const HISTORY: SignedDuration = SignedDuration::from_hours(24);
 
 /// What is set for all sessions.
@@ -207,10 +207,14 @@ impl Live {
         settles_at(&CursorRow { closed, ..self.cursor.clone() }, terms)
     }
 
-    /// Whether it ended so long ago that nobody expects it to go on.
+    /// Whether its files were left so long ago that nobody expects it to go on. What its records say does not count: a
+    /// session of the past may be on its way here, a part at a time.
     fn is_history(&self, terms: &Terms) -> bool {
-        let changed = Timestamp::from_microsecond(self.cursor.changed_at).unwrap_or_default();
-        self.cursor.settled && terms.now.duration_since(changed) > HISTORY
+        let left = |file: &FileRow| {
+            let modified = Timestamp::from_nanosecond(i128::from(file.modified)).unwrap_or_default();
+            terms.now.duration_since(modified) > HISTORY
+        };
+        self.cursor.settled && self.cursor.files.iter().all(left)
     }
 
     pub(crate) fn cursor(&self) -> &CursorRow {
