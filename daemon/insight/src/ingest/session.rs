@@ -25,13 +25,13 @@ use crate::store::chunk;
 use crate::store::finding::FindingRow;
 use crate::store::message::{Numbered, format_number};
 use crate::store::page::{self, Kind};
-use crate::store::tables::{CursorRow, Cursors, FileRow};
+use crate::store::tables::{CursorRow, Cursors};
 
 /// How long a session that says that it is over may go on without having been settled in between.
 const GRACE: i64 = 1000;
 
-/// How long a session's files must have been left for its state not to be kept. Hardly any of them ever goes on, and one
-/// that does is read again from its beginning; to keep what all of them would need for it costs more than that.
+/// How long ago a session must have ended for its state not to be kept. Hardly any of them ever goes on, and one that
+/// does is read again from its beginning, once; to keep what all of them would need for it costs more than that.
 const HISTORY: SignedDuration = SignedDuration::from_hours(24);
 
 /// What is set for all sessions.
@@ -190,6 +190,7 @@ impl Live {
                 state_chunks: old.state_chunks,
                 announced: old.announced,
                 news: old.news && !old.settled,
+                went_on: old.went_on || why == Why::NotKept,
                 ..Self::begin(source).cursor
             },
             clear: !self.fresh,
@@ -207,14 +208,11 @@ impl Live {
         settles_at(&CursorRow { closed, ..self.cursor.clone() }, terms)
     }
 
-    /// Whether its files were left so long ago that nobody expects it to go on. What its records say does not count: a
-    /// session of the past may be on its way here, a part at a time.
+    /// Whether it ended so long ago that nobody expects it to go on, and never did since. One that was read while it was
+    /// on its way here, a part at a time, has.
     fn is_history(&self, terms: &Terms) -> bool {
-        let left = |file: &FileRow| {
-            let modified = Timestamp::from_nanosecond(i128::from(file.modified)).unwrap_or_default();
-            terms.now.duration_since(modified) > HISTORY
-        };
-        self.cursor.settled && self.cursor.files.iter().all(left)
+        let changed = Timestamp::from_microsecond(self.cursor.changed_at).unwrap_or_default();
+        self.cursor.settled && !self.cursor.went_on && terms.now.duration_since(changed) > HISTORY
     }
 
     pub(crate) fn cursor(&self) -> &CursorRow {

@@ -113,6 +113,9 @@ pub(crate) struct CursorRow {
     /// long that takes.
     #[prost(bool, tag = "20")]
     pub news: bool,
+    /// Whether it went on after it had been taken for one of the past.
+    #[prost(bool, tag = "21")]
+    pub went_on: bool,
 }
 
 /// A file of a session.

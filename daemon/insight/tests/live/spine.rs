@@ -3,7 +3,6 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use trace::SessionId;
@@ -42,12 +41,6 @@ impl Spine {
 
     pub(crate) fn path(&self) -> PathBuf {
         path(&self.directory, self.segment)
-    }
-
-    /// Nobody has written to its segment for so many seconds, as its times say.
-    pub(crate) fn left(&self, seconds_ago: u64) {
-        let then = SystemTime::now() - Duration::from_secs(seconds_ago);
-        self.file.set_modified(then).unwrap();
     }
 
     pub(crate) fn directory(&self) -> &Path {

@@ -54,9 +54,10 @@ impl Service {
         self.board.told(id, part.bytes);
         let size = part.batch.size();
         let Part { batch, changes, events, kin, .. } = part;
+        // Before the part itself, or whoever stores might wait for more where there is news.
+        self.queue.sent(size, news);
         // Fails only when nothing is stored any more.
         let _ = self.parts.send(Sent { id: id.clone(), batch, size, changes, events, kin, outcome });
-        self.queue.sent(size, news);
     }
 
     pub(super) fn finish(&self, id: &SessionId, outcome: Outcome) {
