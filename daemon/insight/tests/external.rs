@@ -91,8 +91,13 @@ async fn until(events: &mut EventStream, kind: &str, id: &str) -> Vec<String> {
 
 /// Waits until so many runs are known.
 async fn known(daemon: &Daemon, runs: usize) {
+    eventually(|| daemon.externals.runs().unwrap().len() >= runs).await;
+}
+
+/// Waits until something holds.
+async fn eventually(holds: impl Fn() -> bool) {
     let waiting = async {
-        while daemon.externals.runs().unwrap().len() < runs {
+        while !holds() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -211,6 +216,9 @@ async fn a_run_that_two_directories_have_is_known_when_one_of_them_is_left() {
     daemon.externals.add(project.join(".runs")).await.unwrap();
     run(&project, "first", "succeeded");
     until(&mut daemon.engine.events_from(1).unwrap(), "external.finished", "first").await;
+    // Each directory is looked at by itself.
+    let seen = || daemon.externals.watched().unwrap().iter().filter(|watched| watched.runs == 2).count();
+    eventually(|| seen() == 2).await;
     daemon.externals.remove(&project).await.unwrap();
     daemon.end().await;
 
