@@ -44,6 +44,8 @@ pub(super) struct Sent {
     events: Vec<NewEvent>,
     kin: Option<Kin>,
     outcome: Outcome,
+    /// Whether it is of a session that is being watched, so that somebody may wait for it.
+    news: bool,
 }
 
 impl Service {
@@ -54,10 +56,10 @@ impl Service {
         self.board.told(id, part.bytes);
         let size = part.batch.size();
         let Part { batch, changes, events, kin, .. } = part;
-        // Before the part itself, or whoever stores might wait for more where there is news.
+        // Before the part itself, which may be stored, and its bytes taken off again, as soon as it is there.
         self.queue.sent(size, news);
         // Fails only when nothing is stored any more.
-        let _ = self.parts.send(Sent { id: id.clone(), batch, size, changes, events, kin, outcome });
+        let _ = self.parts.send(Sent { id: id.clone(), batch, size, changes, events, kin, outcome, news });
     }
 
     pub(super) fn finish(&self, id: &SessionId, outcome: Outcome) {
@@ -98,7 +100,9 @@ impl Service {
                     continue;
                 }
             };
-            let _ = timeout(GATHER, self.queue.gathered()).await;
+            if !first.news {
+                let _ = timeout(GATHER, self.queue.gathered()).await;
+            }
             let (mut rows, mut bytes) = (first.batch.len(), first.size);
             let mut group = vec![first];
             while rows < ROWS_OF_A_COMMIT
