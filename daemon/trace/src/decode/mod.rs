@@ -127,6 +127,21 @@ pub fn time(text: &str) -> Option<Timestamp> {
     time::parse(text.as_bytes())
 }
 
+/// Decodes a line the usual way, or else the general one.
+fn either_way<'a>(
+    line: &'a [u8],
+    place: Place,
+    before: &mut Before,
+    usual: impl FnOnce(&'a [u8], Place, &mut Before) -> Option<Record<'a>>,
+    general: impl FnOnce(&'a [u8], Place, &mut Before) -> Result<Record<'a>, DecodeError>,
+) -> Result<Record<'a>, DecodeError> {
+    let (harmless, line) = trim(line);
+    match usual(line, place, before) {
+        Some(record) => Ok(record),
+        None => general(line, place, before).map_err(|error| error.behind(harmless)),
+    }
+}
+
 /// Leaves out what may stand around a record without harm: a byte order mark, white space, and the NUL bytes
 /// that a crash leaves where a file had grown but nothing was written yet. Gives how many bytes came before.
 fn trim(line: &[u8]) -> (usize, &[u8]) {

@@ -5,7 +5,7 @@ use super::head::{Before, Cursor, Head};
 use super::json::Raw;
 use super::message::Message;
 use super::text::lossy;
-use super::{DecodeError, op, payload, time, trim};
+use super::{DecodeError, either_way, op, payload, time};
 use crate::record::{Body, Text};
 use crate::{Place, Record};
 
@@ -20,11 +20,7 @@ pub(super) fn decode<'a>(
     place: Place,
     before: &mut Before,
 ) -> Result<Record<'a>, DecodeError> {
-    let (harmless, line) = trim(line);
-    match usual(line, place, before) {
-        Some(record) => Ok(record),
-        None => general(line, place, before).map_err(|error| error.behind(harmless)),
-    }
+    either_way(line, place, before, usual, general)
 }
 
 /// A line as Codex writes it. None says that the general way must be taken.
