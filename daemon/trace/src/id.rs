@@ -1,5 +1,6 @@
 //! The id of a session.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -22,6 +23,13 @@ pub struct InvalidSessionId(String);
 impl SessionId {
     /// The id as text.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// An id is equal to its text, and has the same order and hash, so that sets of ids can be asked for a text.
+impl Borrow<str> for SessionId {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

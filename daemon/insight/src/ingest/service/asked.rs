@@ -24,7 +24,7 @@ pub(crate) struct Asked {
 impl Asked {
     /// Whether a session belongs to what was asked for.
     pub(crate) fn counts(&self, id: &str, home: &Path) -> bool {
-        self.homes.iter().any(|asked| asked == home) || self.ids.iter().any(|asked| asked.as_str() == id)
+        self.homes.iter().any(|asked| asked == home) || self.ids.contains(id)
     }
 }
 
