@@ -79,14 +79,17 @@ async fn space_reserved_ahead_of_a_large_output_is_given_back() {
     assert!(stdout.blocks() * 512 < 41_000_000, "{} blocks are used", stdout.blocks());
 }
 
-/// A disk of 1 MiB; `None` where this user may not mount one.
+/// A disk of [`SmallDisk::SIZE`]; `None` where this user may not mount one.
 struct SmallDisk(std::path::PathBuf);
 
 impl SmallDisk {
+    /// In bytes.
+    const SIZE: usize = 4 << 20;
+
     fn new(at: std::path::PathBuf) -> Option<Self> {
         std::fs::create_dir(&at).unwrap();
         let mounted = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", &format!("size={}", Self::SIZE), "tmpfs"])
             .arg(&at)
             .stderr(std::process::Stdio::null())
             .status();
@@ -109,9 +112,10 @@ async fn a_full_disk_stops_neither_the_child_nor_the_record_of_its_end() {
     };
     let dir = disk.0.join("attempt");
     let script =
-        "head -c 5000000 /dev/zero; echo wrote > wrote; while [ ! -e go ]; do sleep 0.01; done; echo tail";
+        "head -c 8000000 /dev/zero; echo wrote > wrote; while [ ! -e go ]; do sleep 0.01; done; echo tail";
     let ballast = disk.0.join("ballast");
-    std::fs::write(&ballast, vec![1; 300_000]).unwrap();
+    // Room for more than is still on its way, a pipe's and a stage's capacity, when the child has written all.
+    std::fs::write(&ballast, vec![1; SmallDisk::SIZE / 2]).unwrap();
     let process = lab.supervisor.start(&dir, &lab.script(script), Vec::new()).await.unwrap();
     lab.appears("wrote").await;
     std::fs::remove_file(&ballast).unwrap();
@@ -119,7 +123,7 @@ async fn a_full_disk_stops_neither_the_child_nor_the_record_of_its_end() {
 
     let exit = crate::lab::exit_of(&process).await;
     assert_eq!(exit.status, ExitStatus::Code(0));
-    assert_eq!(exit.stdout.bytes + exit.stdout.dropped, 5_000_005);
+    assert_eq!(exit.stdout.bytes + exit.stdout.dropped, 8_000_005);
     assert!(exit.stdout.dropped > 3_000_000);
     let captured = file(&dir, "stdout");
     assert!(captured.ends_with(b"tail\n"), "it did not go on when there was room");
@@ -143,7 +147,7 @@ async fn a_disk_that_is_full_at_the_start_means_that_nothing_ran() {
     };
     let dir = disk.0.join("attempt");
     // Room for the launch record only.
-    let _ = std::fs::write(disk.0.join("ballast"), vec![1; (1 << 20) - 16_384]);
+    let _ = std::fs::write(disk.0.join("ballast"), vec![1; SmallDisk::SIZE - 16_384]);
     let started = lab.supervisor.start(&dir, &lab.script("echo ran > ran"), Vec::new()).await;
     if let Ok(process) = started {
         let ended = process.wait().await.unwrap();
