@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use spindle_client::v1::{self, LogStream, Run, RunDetail, RunTemplate, StartRunRequest};
+use spindle_client::v1::{self, Event, LogStream, Run, RunDetail, RunTemplate, StartRunRequest};
 use spindle_client::{Client, LogReader, Paths, Reconnect};
 use tempfile::TempDir;
 use tonic::Code;
@@ -321,6 +321,20 @@ impl Nest {
             bytes.extend(chunk.data);
         }
         bytes
+    }
+
+    /// What has happened since the store was made, in order. Unlike the daemon's log, it misses nothing that a
+    /// daemon did in its last moment.
+    pub(crate) async fn events(&self) -> Vec<Event> {
+        let client = self.client().await;
+        let last = client.info().await.unwrap().last_seq;
+        let request = v1::WatchEventsRequest { from_seq: Some(1), ..v1::WatchEventsRequest::default() };
+        let mut stream = client.runs().watch_events(request).await.unwrap().into_inner();
+        let mut events: Vec<Event> = Vec::new();
+        while events.last().map_or(0, |event| event.seq) < last {
+            events.push(stream.message().await.unwrap().expect("the stream goes on"));
+        }
+        events
     }
 
     /// Asks a run to end.
