@@ -284,31 +284,36 @@ pub enum RecordError {
 
 /// Reads a record; `None` when the file does not exist.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordError> {
+    bytes_of(path)?.map(|bytes| parse(path, &bytes)).transpose()
+}
+
+/// Reads the record of an attempt's processes; `None` when it does not exist, or was not written to its end: then
+/// the child was never allowed to run. It may be written at this very moment, so it is looked at once.
+pub fn read_process(dir: &Path) -> Result<Option<ProcessRecord>, RecordError> {
+    let path = dir.join(PROCESS);
+    let whole = bytes_of(&path)?.filter(|bytes| bytes.ends_with(b"\n"));
+    whole.map(|bytes| parse(&path, &bytes)).transpose()
+}
+
+fn bytes_of(path: &Path) -> Result<Option<Vec<u8>>, RecordError> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(RecordError::Read { path: path.into(), source }),
+    }
+}
+
+fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, RecordError> {
     #[derive(Deserialize)]
     struct Versioned {
         version: u32,
     }
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(RecordError::Read { path: path.into(), source }),
-    };
     let damaged = |source| RecordError::Damaged { path: path.into(), source };
-    let Versioned { version } = serde_json::from_slice(&bytes).map_err(damaged)?;
+    let Versioned { version } = serde_json::from_slice(bytes).map_err(damaged)?;
     if version > VERSION {
         return Err(RecordError::TooNew { path: path.into(), found: version });
     }
-    serde_json::from_slice(&bytes).map(Some).map_err(damaged)
-}
-
-/// Reads the record of an attempt's processes; `None` when it does not exist, or was not written to its end: then
-/// the child was never allowed to run.
-pub fn read_process(dir: &Path) -> Result<Option<ProcessRecord>, RecordError> {
-    let path = dir.join(PROCESS);
-    match std::fs::read(&path) {
-        Ok(bytes) if !bytes.ends_with(b"\n") => Ok(None),
-        _ => read(&path),
-    }
+    serde_json::from_slice(bytes).map_err(damaged)
 }
 
 /// Writes a record at the start of a file, and a newline after it; returns their length. Does not sync.

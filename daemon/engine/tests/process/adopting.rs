@@ -1,5 +1,6 @@
 //! Finding processes again after a restart of the daemon.
 
+use engine::process::record::{self, ProcessId, ProcessRecord, UnixNanos};
 use engine::process::{Adoption, Cause, ExitStatus, Fate, Launch, Process};
 
 use crate::lab::{Lab, exit_of, kill_9, lives, number, until};
@@ -55,6 +56,37 @@ async fn a_process_that_is_just_starting_is_waited_for() {
         again.kill();
         assert_eq!(exit_of(&again).await.cause, Cause::Killed);
     }
+}
+
+#[test]
+fn a_record_that_is_just_being_written_is_whole_or_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(record::PROCESS);
+    let id = ProcessId { pid: 2, start_ticks: 3 };
+    let record = ProcessRecord {
+        version: record::VERSION,
+        attempt: "one".into(),
+        child: id,
+        pgid: 2,
+        shim: id,
+        boot_id: "boot".into(),
+        started_at: UnixNanos(4),
+    };
+    let whole = serde_json::to_string(&record).unwrap() + "\n";
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for _ in 0..5000 {
+                std::fs::write(&path, &whole).unwrap();
+                std::fs::remove_file(&path).unwrap();
+            }
+        });
+        while !writer.is_finished() {
+            let read = record::read_process(dir.path()).unwrap();
+            assert!(read.is_none_or(|read| read == record));
+        }
+    });
+    std::fs::write(&path, &whole).unwrap();
+    assert_eq!(record::read_process(dir.path()).unwrap(), Some(record));
 }
 
 #[tokio::test]
