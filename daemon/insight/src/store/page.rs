@@ -129,7 +129,7 @@ pub(crate) fn write<R: Packed>(
     rows: impl IntoIterator<Item = R>,
     fill: Fill,
 ) {
-    let mut page = Open::default();
+    let mut page = Open { bytes: Vec::with_capacity(fill.0), starts: Vec::new() };
     for row in rows {
         page.push(row);
         if page.bytes.len() >= fill.0 {
@@ -140,7 +140,6 @@ pub(crate) fn write<R: Packed>(
 }
 
 /// A page that is being filled.
-#[derive(Default)]
 struct Open {
     bytes: Vec<u8>,
     /// Where each row begins, and its ordinal.

@@ -9,6 +9,7 @@
 use memchr::memchr;
 
 use super::text::{lossy, read_head, read_text};
+use super::word::{first_marked, marks};
 use crate::record::Text;
 
 /// No list that is read grows longer than this; what follows is left out.
@@ -389,14 +390,13 @@ fn is_escaped(line: &[u8], start: usize, at: usize) -> bool {
     text.last() == Some(&b'\\') && text.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
 }
 
-/// The offset of the next quote. Most are so near that a search with a long stride would cost more to begin.
+/// The offset of the next quote.
 #[inline]
 fn next_quote(line: &[u8], mut at: usize) -> Option<usize> {
     for _ in 0..5 {
         let Some(window) = line.get(at..)?.first_chunk::<8>() else { break };
-        let found = zero_bytes(u64::from_le_bytes(*window) ^ repeated(b'"'));
-        if found != 0 {
-            return Some(at + found.trailing_zeros() as usize / 8);
+        if let Some(quote) = first_marked(marks(*window, b'"')) {
+            return Some(at + quote);
         }
         at += 8;
     }
@@ -408,13 +408,11 @@ fn next_quote(line: &[u8], mut at: usize) -> Option<usize> {
 pub(super) fn end_of_name(line: &[u8], mut at: usize) -> Result<(usize, bool), Broken> {
     let mut escaped = false;
     while let Some(window) = line.get(at..).and_then(<[u8]>::first_chunk::<8>) {
-        let window = u64::from_le_bytes(*window);
-        let found = zero_bytes(window ^ repeated(b'"')) | zero_bytes(window ^ repeated(b'\\'));
-        if found == 0 {
+        let Some(found) = first_marked(marks(*window, b'"') | marks(*window, b'\\')) else {
             at += 8;
             continue;
-        }
-        at += found.trailing_zeros() as usize / 8;
+        };
+        at += found;
         if line.get(at) == Some(&b'"') {
             return Ok((at, escaped));
         }
@@ -432,17 +430,6 @@ pub(super) fn end_of_name(line: &[u8], mut at: usize) -> Result<(usize, bool), B
             None => return Err(Broken { at: line.len(), expected: "'\"'" }),
         }
     }
-}
-
-/// Marks with its highest bit the lowest byte of a word that is zero; higher ones may be marked wrongly.
-#[inline]
-fn zero_bytes(word: u64) -> u64 {
-    word.wrapping_sub(repeated(0x01)) & !word & repeated(0x80)
-}
-
-#[inline]
-const fn repeated(byte: u8) -> u64 {
-    u64::from_le_bytes([byte; 8])
 }
 
 /// The value that begins at `at`.

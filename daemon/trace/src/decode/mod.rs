@@ -18,6 +18,7 @@ mod rollout;
 mod spine;
 mod text;
 mod time;
+mod word;
 
 use bundle::Payloads;
 use head::Before;

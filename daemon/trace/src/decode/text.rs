@@ -4,11 +4,12 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
+use super::word::{first_marked, marks};
 use crate::record::Text;
 
 /// Bytes as text; what is no UTF-8 becomes U+FFFD.
 pub(super) fn lossy(bytes: &[u8]) -> Text<'_> {
-    match std::str::from_utf8(bytes) {
+    match simdutf8::basic::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => String::from_utf8_lossy(bytes),
     }
@@ -46,26 +47,42 @@ fn unescape(inside: &[u8], limit: usize) -> String {
     // Most escapes are two bytes for one. Where they are longer, the text is cut earlier.
     let window = inside.get(..limit.saturating_mul(2)).map_or(inside, whole_characters);
     let valid = lossy(window);
-    let mut rest = &*valid;
-    let mut text = String::with_capacity(rest.len().min(limit));
+    let mut rest = valid.as_bytes();
+    let mut text = Vec::with_capacity(rest.len().min(limit) + size_of::<u64>());
     while text.len() < limit {
-        let Some(plain) = memchr(b'\\', rest.as_bytes()) else {
-            text.push_str(rest);
-            break;
-        };
-        text.push_str(rest.get(..plain).unwrap_or_default());
-        let escape = rest.get(plain + 1..).unwrap_or_default();
-        let (character, used) = escaped(escape.as_bytes());
+        rest = take_plain(rest, &mut text);
+        let Some((_, escape)) = rest.split_first() else { break };
+        let (character, used) = escaped(escape);
         match character {
-            Some(character) => text.push(character),
-            None => text.push('\\'),
+            Some(character) if character.is_ascii() => text.push(character as u8),
+            Some(character) => text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+            None => text.push(b'\\'),
         }
         rest = escape.get(used..).unwrap_or_default();
     }
+    // Whole characters and what escapes stand for, one behind the other.
+    let mut text = String::from_utf8(text).unwrap_or_default();
     if text.len() > limit {
         text.truncate(text.floor_char_boundary(limit));
     }
     text
+}
+
+/// Takes what stands before the next backslash, and gives the rest.
+fn take_plain<'a>(mut rest: &'a [u8], text: &mut Vec<u8>) -> &'a [u8] {
+    while let Some((window, behind)) = rest.split_first_chunk::<8>() {
+        let backslash = first_marked(marks(*window, b'\\'));
+        text.extend_from_slice(window);
+        if let Some(at) = backslash {
+            text.truncate(text.len() - window.len() + at);
+            return rest.get(at..).unwrap_or_default();
+        }
+        rest = behind;
+    }
+    let plain = rest.iter().take_while(|byte| **byte != b'\\').count();
+    let (plain, rest) = rest.split_at(plain);
+    text.extend_from_slice(plain);
+    rest
 }
 
 /// The character of an escape, and how many bytes of it stand behind the backslash.
