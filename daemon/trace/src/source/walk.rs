@@ -156,6 +156,9 @@ impl Walker {
                     Store::Bundles => walk.bundles(&root, self),
                 }
             }
+            // The newest first, as ids begin with the time: whoever has just begun to look wants to see those. And
+            // whoever stores sessions in the order of their ids is spared going from one place to another.
+            seen.sort_unstable_by(|a, b| b.cmp(a));
             seen.iter().for_each(&mut *changed);
         }
         tally.finish()
