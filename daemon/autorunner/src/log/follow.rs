@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{Config, EventKindMask, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::watch;
 
 use super::reader::{BlockSummary, runs};
@@ -187,10 +187,13 @@ fn tail_start(log: &Path, length: u64, count: usize) -> Result<u64, LogError> {
 impl Hints {
     fn watch(log: &Path) -> Self {
         let (sender, changed) = watch::channel(());
-        let watcher = notify::recommended_watcher(move |_| {
+        let told = move |_| {
             // The follower may have gone.
             let _ = sender.send(());
-        });
+        };
+        // That the follower reads is no event.
+        let config = Config::default().with_event_kinds(EventKindMask::CORE);
+        let watcher = RecommendedWatcher::new(told, config);
         // The directory, because the file may be replaced. It can do without: it looks again by itself.
         let watcher = watcher.and_then(|mut watcher| {
             watcher.watch(atomic::parent(log), RecursiveMode::NonRecursive).map(|()| watcher)
@@ -268,6 +271,15 @@ mod tests {
         let again = LogStream::open(&log, Part::LastBlock, true).unwrap().unwrap();
         let piece = again.going_on_at(Some(position)).next().await.unwrap().unwrap();
         assert_eq!(piece, b"=== run 2 end (code 0) ===\n=== run 3 start ===\n");
+    }
+
+    #[tokio::test]
+    async fn that_a_log_was_read_is_no_reason_to_read_it_again() {
+        let (_dir, log) = log();
+        let hints = Hints::watch(&log);
+        read(&log, 0, None).unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(!hints.changed.has_changed().unwrap());
     }
 
     #[tokio::test]

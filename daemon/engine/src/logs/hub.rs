@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use notify::{EventHandler, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{Config, EventHandler, EventKindMask, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -118,7 +118,11 @@ impl Shared {
     fn watch(&self, watcher: &mut Option<RecommendedWatcher>, dir: &Path) -> notify::Result<()> {
         let watcher = match watcher {
             Some(watcher) => watcher,
-            none => none.insert(notify::recommended_watcher(Hints(Arc::clone(&self.followed)))?),
+            none => {
+                // That a follower reads is no event.
+                let config = Config::default().with_event_kinds(EventKindMask::CORE);
+                none.insert(RecommendedWatcher::new(Hints(Arc::clone(&self.followed)), config)?)
+            }
         };
         watcher.watch(dir, RecursiveMode::NonRecursive)
     }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use notify::event::{EventKind, ModifyKind, RenameMode};
-use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{Config, ErrorKind, EventKindMask, RecommendedWatcher, RecursiveMode, Watcher};
 
 use filesystem::without_events;
 
@@ -123,7 +123,9 @@ impl Watches {
             used: Arc::clone(&used),
         };
         if !off {
-            match notify::recommended_watcher(move |event| translate(event, &used, &seen)) {
+            // Reading is no event: it would be mostly our own.
+            let config = Config::default().with_event_kinds(EventKindMask::CORE);
+            match RecommendedWatcher::new(move |event| translate(event, &used, &seen), config) {
                 Ok(watcher) => watches.watcher = Some(watcher),
                 Err(error) => watches.off = NotWatched::Failed(error.to_string()),
             }
@@ -275,7 +277,7 @@ fn translate(event: notify::Result<notify::Event>, used: &Used, seen: &impl Fn(S
         return seen(Seen::Lost);
     }
     let of: fn(PathBuf) -> Seen = match event.kind {
-        // Reading is an event, too, also our own; and the two halves of a move were told already.
+        // The two halves of a move were told already.
         EventKind::Access(_) | EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => return,
         EventKind::Create(_) | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Seen::Appeared,
         EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)) => Seen::Vanished,
