@@ -141,11 +141,10 @@ impl Store {
     /// Queues a batch; never blocks. Batches are applied in the order of these calls, each as a whole.
     pub fn commit(&self, permit: Permit, batch: Batch) -> Ticket {
         let (answer, receiver) = oneshot::channel();
-        let operations = self.require_writable().and_then(|()| batch.into_operations(self.inner.tables));
-        match operations {
-            Ok(operations) => {
+        match self.require_writable().and_then(|()| batch.checked(self.inner.tables)) {
+            Ok(batch) => {
                 self.inner.gauges.queued.fetch_add(1, Ordering::Relaxed);
-                let commit = Commit { operations, answer, slot: permit.slot };
+                let commit = Commit { batch, answer, slot: permit.slot };
                 // Sending fails when the thread has ended; the answer is dropped with the job and the ticket
                 // says that the store is closed.
                 let _ = self.inner.jobs.send(Job::Commit(commit));

@@ -129,12 +129,10 @@ pub(super) fn encode_key<T: Table>(key: &impl Key) -> Vec<u8> {
     out
 }
 
-/// The row's value in the tree.
-pub(super) fn encode_value<T: Table>(value: &T::Value) -> Vec<u8> {
-    let mut out = Vec::with_capacity(1 + value.encoded_len());
+/// Appends the row's value as it stands in the tree.
+pub(super) fn encode_value<T: Table>(value: &T::Value, out: &mut Vec<u8>) {
     out.push(T::VERSION);
-    value.encode_raw(&mut out);
-    out
+    value.encode_raw(out);
 }
 
 /// Reads a key as it stands in the tree.

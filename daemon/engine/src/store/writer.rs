@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::batch::Operation;
+use super::batch::Batch;
 use super::blob::Blobs;
 use super::database::{Database, Identity};
 use super::error::StoreError;
@@ -22,9 +22,9 @@ use super::transfer::{self, Transferred};
 use super::watchdog::Watchdog;
 use super::watermark::{self, Watermark};
 
-/// How many operations are merged into one batch at most. More would make the first waiter wait longer
+/// How many changes are merged into one batch at most. More would make the first waiter wait longer
 /// without saving syncs worth speaking of.
-const MERGED_OPERATIONS: usize = 500;
+const MERGED_CHANGES: usize = 500;
 
 /// How long the watermark may be behind. It is not written at once after a pause: the first commit is often
 /// followed by others for which somebody waits.
@@ -47,7 +47,7 @@ pub(super) enum Job {
 
 /// A batch and who waits for it.
 pub(super) struct Commit {
-    pub(super) operations: Vec<Operation>,
+    pub(super) batch: Batch,
     pub(super) answer: oneshot::Sender<Result<(), StoreError>>,
     /// The place in the queue, free again when the commit is answered.
     pub(super) slot: OwnedSemaphorePermit,
@@ -157,11 +157,11 @@ impl Writer {
     fn write(&mut self, merged: &[Commit]) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
         let mut empty = true;
-        for Operation { key, value } in merged.iter().flat_map(|commit| &commit.operations) {
+        for (key, value) in merged.iter().flat_map(|commit| commit.batch.changes()) {
             empty = false;
             match value {
-                Some(value) => batch.insert(key.as_slice(), value.as_slice()),
-                None => batch.remove(key.as_slice()),
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
             }
         }
         if empty {
@@ -229,12 +229,12 @@ impl Writer {
 
 /// Adds to `first` what waits behind it, up to the limit; what does not fit is the next job.
 fn merge(first: Commit, jobs: &Receiver<Job>) -> (Vec<Commit>, Option<Job>) {
-    let mut operations = first.operations.len();
+    let mut changes = first.batch.len();
     let mut merged = vec![first];
     loop {
         match jobs.try_recv() {
-            Ok(Job::Commit(commit)) if operations + commit.operations.len() <= MERGED_OPERATIONS => {
-                operations += commit.operations.len();
+            Ok(Job::Commit(commit)) if changes + commit.batch.len() <= MERGED_CHANGES => {
+                changes += commit.batch.len();
                 merged.push(commit);
             }
             Ok(job) => return (merged, Some(job)),
