@@ -1,5 +1,7 @@
 //! The log of what became known of signals: ordered, numbered without gaps, followed by watchers.
 
+mod entry;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering as Memory};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,10 +13,10 @@ use tokio::sync::watch;
 use trace::SessionId;
 use uuid::Uuid;
 
+pub(crate) use self::entry::Past;
 use crate::ingest::session::Change;
-use crate::owner::{lineage_bytes, lineage_of};
-use crate::signal::{Signal, SignalId, SignalType};
-use crate::store::message::{ChangeLogMessage, Numbered, PageItem as _};
+use crate::signal::{Signal, SignalId};
+use crate::store::message::{ChangeLogMessage, Numbered};
 use crate::store::page::{self, Kind};
 use crate::store::tables::Log as LogTable;
 use crate::view::{InsightError, Phase, SignalChange};
@@ -36,17 +38,53 @@ pub(crate) struct Log {
     ring: Mutex<VecDeque<Arc<SignalChange>>>,
 }
 
-/// A change that is to be numbered.
-pub(crate) struct Told {
-    pub(crate) change: Change,
-    /// The schedules that led to the run whose session it is.
-    pub(crate) lineage: Vec<Uuid>,
+/// What is to be numbered.
+pub(crate) enum Entry {
+    Change {
+        change: Change,
+        /// The schedules that led to the run whose session it is.
+        lineage: Vec<Uuid>,
+    },
+    Past(Past),
 }
 
 /// Changes on their way to the store.
 pub(crate) struct Numbering {
-    changes: Vec<Arc<SignalChange>>,
+    /// The newest of them, without a gap up to the last; what is past has no place in memory.
+    recent: Vec<Arc<SignalChange>>,
+    /// Whether those are all, so that they go on where the changes in memory end.
+    all: bool,
+    last: u64,
     oldest: u64,
+}
+
+/// Pages of the log that are being filled.
+struct Filling<'b> {
+    batch: &'b mut Batch,
+    /// The number of the first change of the page.
+    begins: u64,
+    bytes: Vec<u8>,
+    rows: usize,
+}
+
+impl Filling<'_> {
+    /// Adds one change; `write` appends its message.
+    fn add(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.bytes);
+        self.rows += 1;
+        if self.bytes.len() >= FILL {
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        if self.rows > 0 {
+            self.batch.put::<LogTable>(&self.begins, &page::pack(&self.bytes, self.rows));
+            self.begins += self.rows as u64;
+            self.bytes.clear();
+            self.rows = 0;
+        }
+    }
 }
 
 impl Log {
@@ -73,50 +111,37 @@ impl Log {
     pub(crate) fn number(
         &self,
         batch: &mut Batch,
-        changes: Vec<Told>,
+        entries: Vec<Entry>,
         now: Timestamp,
         keep: u64,
     ) -> Result<Numbering, StoreError> {
-        let first = self.last() + 1;
-        let changes: Vec<_> = (first..)
-            .zip(changes)
-            .map(|(number, Told { change, lineage })| {
-                let Change { phase, ordinal, signal, live, .. } = change;
-                (
-                    ordinal,
-                    Arc::new(SignalChange {
-                        number,
-                        told_at: now,
-                        phase,
-                        session: signal.session_id.clone(),
-                        id: signal.id.clone(),
-                        kind: signal.kind,
-                        category: signal.category.clone(),
-                        severity: signal.severity,
-                        live,
-                        lineage,
-                        signal: Some(signal),
-                    }),
-                )
-            })
-            .collect();
-        let (mut bytes, mut rows, mut begins) = (Vec::new(), 0, first);
-        for (ordinal, change) in &changes {
-            // A vector takes all that it is given.
-            let _ = message(*ordinal, change).encode_length_delimited(&mut bytes);
-            rows += 1;
-            if bytes.len() >= FILL {
-                batch.put::<LogTable>(&begins, &page::pack(&bytes, rows));
-                begins += rows as u64;
-                bytes.clear();
-                rows = 0;
+        let mut number = self.last() + 1;
+        let (mut recent, mut all) = (Vec::new(), true);
+        let mut filling = Filling { batch, begins: number, bytes: Vec::new(), rows: 0 };
+        for entry in entries {
+            match entry {
+                Entry::Change { change, lineage } => {
+                    let message = entry::message(&change, now, &lineage);
+                    filling.add(|bytes| {
+                        // A vector takes all that it is given.
+                        let _ = message.encode_length_delimited(bytes);
+                    });
+                    recent.push(Arc::new(entry::numbered(change, number, now, lineage)));
+                    number += 1;
+                }
+                Entry::Past(past) => {
+                    past.messages().for_each(|message| filling.add(|bytes| bytes.extend(message)));
+                    number += past.len();
+                    if past.len() > 0 {
+                        recent.clear();
+                        all = false;
+                    }
+                }
             }
         }
-        if rows > 0 {
-            batch.put::<LogTable>(&begins, &page::pack(&bytes, rows));
-        }
-        let oldest = self.trim(batch, first + changes.len() as u64, keep)?;
-        Ok(Numbering { changes: changes.into_iter().map(|(_, change)| change).collect(), oldest })
+        filling.close();
+        let oldest = self.trim(batch, number, keep)?;
+        Ok(Numbering { recent, all, last: number - 1, oldest })
     }
 
     /// Removes pages of which nothing is to be kept.
@@ -140,11 +165,16 @@ impl Log {
 
     /// What was numbered is on disk.
     pub(crate) fn publish(&self, numbering: Numbering) {
-        let Numbering { changes, oldest } = numbering;
+        let Numbering { recent, all, last, oldest } = numbering;
         self.oldest.store(oldest, Memory::Release);
-        let Some(last) = changes.last().map(|change| change.number) else { return };
+        if last == self.last() {
+            return;
+        }
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        ring.extend(changes);
+        if !all {
+            ring.clear();
+        }
+        ring.extend(recent);
         let surplus = ring.len().saturating_sub(RING);
         ring.drain(..surplus);
         drop(ring);
@@ -234,53 +264,7 @@ fn changes_of(first: u64, page: crate::store::tables::PageRow) -> impl Iterator<
     // A change that cannot be read keeps its number.
     (first..)
         .zip(page::unpack_page::<ChangeLogMessage>(page))
-        .filter_map(|(number, message)| read(number, message))
-}
-
-fn message(ordinal: u32, change: &SignalChange) -> ChangeLogMessage {
-    ChangeLogMessage {
-        session: change.session.to_string(),
-        id: change.id.0.clone(),
-        phase: match change.phase {
-            Phase::Raised => 0,
-            Phase::Withdrawn => 1,
-            Phase::Settled => 2,
-        },
-        told_at: change.told_at.as_microsecond(),
-        delight: change.kind == SignalType::Delight,
-        category: change.category.clone(),
-        severity: change.severity,
-        live: change.live,
-        ordinal,
-        withdrawn: change
-            .signal
-            .clone()
-            .filter(|_| change.phase == Phase::Withdrawn)
-            .map(|signal| Numbered { ordinal, signal }.into_message()),
-        lineage: lineage_bytes(&change.lineage),
-    }
-}
-
-fn read(number: u64, message: ChangeLogMessage) -> Option<SignalChange> {
-    let session: SessionId = message.session.parse().ok()?;
-    let withdrawn = message.withdrawn.map(|withdrawn| Numbered::from_message(withdrawn, &session).signal);
-    Some(SignalChange {
-        number,
-        told_at: Timestamp::from_microsecond(message.told_at).unwrap_or_default(),
-        phase: match message.phase {
-            0 => Phase::Raised,
-            1 => Phase::Withdrawn,
-            _ => Phase::Settled,
-        },
-        session,
-        id: SignalId(message.id),
-        kind: if message.delight { SignalType::Delight } else { SignalType::Friction },
-        category: message.category,
-        severity: message.severity,
-        live: message.live,
-        lineage: lineage_of(&message.lineage),
-        signal: withdrawn,
-    })
+        .filter_map(|(number, message)| entry::read(number, message))
 }
 
 /// The current signals of a session.

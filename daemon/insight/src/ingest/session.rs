@@ -5,7 +5,7 @@ mod learn;
 mod part;
 mod read;
 
-pub(crate) use learn::Change;
+pub(crate) use learn::{Change, Changes};
 pub(crate) use part::Part;
 pub(crate) use read::{Reached, ReadError};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use insight::{InsightError, PageRequest, Phase, SessionFilter, SignalFilter};
+use insight::{InsightError, PageRequest, Phase, SessionFilter, SignalChange, SignalFilter, SignalStream};
 
 use crate::lab::Lab;
 use crate::spine::Spine;
@@ -25,6 +25,52 @@ fn a_failed_command_is_a_signal_while_the_session_is_written() {
     assert_eq!(change.signal.unwrap().call_id.as_deref(), Some("call_1"));
     let evidence = lab.block_on(lab.insight().evidence(&change.id.0, 1 << 20)).unwrap();
     assert!(evidence.records.iter().any(|record| format!("{:?}", record.content).contains("Bytes")));
+}
+
+#[test]
+fn who_follows_is_told_of_the_past_as_well_as_of_what_is_news_in_one_order() {
+    let mut lab = Lab::new();
+    lab.start();
+    lab.read_all();
+    let mut following = lab.insight().watch_signals(0).unwrap();
+    let told = |changes: &mut SignalStream| {
+        lab.block_on(async {
+            let last = lab.insight().stats().await.unwrap().last_change;
+            let mut told = Vec::new();
+            while changes.position() <= last {
+                let next = tokio::time::timeout(Duration::from_secs(10), changes.next());
+                told.extend(next.await.unwrap().unwrap());
+            }
+            told
+        })
+    };
+    let (elsewhere, mut seen) = (tempfile::tempdir().unwrap(), Vec::new());
+    for number in 0..3 {
+        let mut past = Spine::begin(elsewhere.path(), &format!("past-{number}"), 7200);
+        past.failing_turn(1);
+        let place = lab.home().join("trace_spine").join(past.id.as_str());
+        std::fs::rename(past.directory(), place).unwrap();
+        lab.read_all();
+        // Now and then at once, and now and then only when more has come.
+        if number > 0 {
+            seen.extend(told(&mut following));
+        }
+        Spine::begin(&lab.home(), &format!("live-{number}"), 10).failing_turn(1);
+        lab.read_all();
+        seen.extend(told(&mut following));
+    }
+    let last = following.position() - 1;
+    assert!(seen.iter().map(|change| change.number).eq(1..=last), "{seen:?}");
+    assert!(seen.iter().all(|change| change.signal.is_some()));
+    let of_sessions = |live| seen.iter().filter(move |change| change.live == live);
+    assert!(of_sessions(true).all(|change| change.session.as_str().starts_with("live")));
+    assert!(of_sessions(false).all(|change| change.session.as_str().starts_with("past")));
+    assert!(of_sessions(true).count() >= 3 && of_sessions(false).count() >= 3, "{seen:?}");
+    let again = told(&mut lab.insight().watch_signals(1).unwrap());
+    let order = |changes: &[SignalChange]| -> Vec<_> {
+        changes.iter().map(|change| (change.number, change.id.clone(), change.phase, change.live)).collect()
+    };
+    assert_eq!(order(&again), order(&seen));
 }
 
 #[test]

@@ -16,8 +16,8 @@ use trace::SessionId;
 use super::Service;
 use crate::ingest::board::Outcome;
 use crate::ingest::queue::COMMIT;
-use crate::ingest::session::{Change, Part};
-use crate::log::Told;
+use crate::ingest::session::{Change, Changes, Part};
+use crate::log::Entry;
 use crate::owner::{Kin, Owner};
 use crate::view::Phase;
 
@@ -40,7 +40,7 @@ pub(super) struct Sent {
     id: SessionId,
     batch: Batch,
     size: usize,
-    changes: Vec<Change>,
+    changes: Changes,
     events: Vec<NewEvent>,
     kin: Option<Kin>,
     outcome: Outcome,
@@ -140,26 +140,17 @@ impl Service {
         for part in group {
             batch.append(part.batch);
             events.extend(part.events);
-            changes.extend(part.changes);
+            changes.push(part.changes);
             kin.extend(part.kin.map(|kin| (part.id.clone(), kin)));
             done.push((part.id, part.outcome));
         }
         self.owners.follow(&kin, &self.reader)?;
         let saving = self.owners.save();
         saving.put(&mut batch);
-        let (raised, withdrawn) = (count(&changes, Phase::Raised), count(&changes, Phase::Withdrawn));
-        let first = self.log.last() + 1;
-        let mut told = Vec::with_capacity(changes.len());
-        for (number, change) in (first..).zip(changes) {
-            let mut lineage = Vec::new();
-            if change.live {
-                let owner = self.owners.of(&change.signal.session_id, &kin, &self.reader)?;
-                events.push(event(number, &change, owner.as_ref()));
-                lineage = owner.map(|owner| owner.lineage).unwrap_or_default();
-            }
-            told.push(Told { change, lineage });
-        }
-        let numbering = self.log.number(&mut batch, told, now, self.settings().keep_changes)?;
+        let count = |phase| changes.iter().map(|changes| changes.count(phase)).sum();
+        let (raised, withdrawn) = (count(Phase::Raised), count(Phase::Withdrawn));
+        let entries = self.entries(changes, &kin, &mut events)?;
+        let numbering = self.log.number(&mut batch, entries, now, self.settings().keep_changes)?;
         self.engine.commit(batch, events).await?;
         self.log.publish(numbering);
         self.gauges.commits.fetch_add(1, Memory::Relaxed);
@@ -171,10 +162,38 @@ impl Service {
         self.queue.stored(bytes);
         Ok(())
     }
-}
 
-fn count(changes: &[Change], phase: Phase) -> u64 {
-    changes.iter().filter(|change| change.phase == phase).count() as u64
+    /// What is to be numbered; of what is news, an event is added as well.
+    fn entries(
+        &self,
+        changes: Vec<Changes>,
+        kin: &HashMap<SessionId, Kin>,
+        events: &mut Vec<NewEvent>,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let mut entries = Vec::with_capacity(changes.len());
+        let mut number = self.log.last() + 1;
+        for changes in changes {
+            match changes {
+                Changes::Past(past) => {
+                    number += past.len();
+                    entries.push(Entry::Past(past));
+                }
+                Changes::News(changes) => {
+                    for change in changes {
+                        let mut lineage = Vec::new();
+                        if change.live {
+                            let owner = self.owners.of(&change.signal.session_id, kin, &self.reader)?;
+                            events.push(event(number, &change, owner.as_ref()));
+                            lineage = owner.map(|owner| owner.lineage).unwrap_or_default();
+                        }
+                        number += 1;
+                        entries.push(Entry::Change { change, lineage });
+                    }
+                }
+            }
+        }
+        Ok(entries)
+    }
 }
 
 /// The event that tells of a change.

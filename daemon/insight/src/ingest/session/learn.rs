@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Live, Terms};
+use crate::log::Past;
 use crate::rules;
 use crate::signal::{Signal, SignalId};
 use crate::store::message::Numbered;
@@ -17,6 +18,32 @@ pub(crate) struct Change {
     pub(crate) live: bool,
     /// Whether it was told before: it has only changed.
     again: bool,
+}
+
+/// What became known of a session's signals at once.
+pub(crate) enum Changes {
+    /// Some of it is news.
+    News(Vec<Change>),
+    /// None of it is.
+    Past(Past),
+}
+
+impl Changes {
+    pub(super) fn of(changes: Vec<Change>, terms: &Terms) -> Self {
+        if changes.iter().any(|change| change.live) {
+            Self::News(changes)
+        } else {
+            Self::Past(Past::of(&changes, terms.now))
+        }
+    }
+
+    /// How many signals have come to this.
+    pub(crate) fn count(&self, phase: Phase) -> u64 {
+        match self {
+            Self::News(changes) => changes.iter().filter(|change| change.phase == phase).count() as u64,
+            Self::Past(past) => past.count(phase),
+        }
+    }
 }
 
 impl Live {

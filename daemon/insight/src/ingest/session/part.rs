@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use serde_json::json;
 use trace::session::Session;
 
-use super::{Change, Gathered, Live, Reached, Terms};
+use super::{Changes, Gathered, Live, Reached, Terms};
 use crate::ingest::pipeline::{Pipeline, Yield};
+use crate::log::Past;
 use crate::owner::Kin;
 use crate::profile::Profile;
 use crate::signal::SignalType;
@@ -21,7 +22,7 @@ use crate::store::tables::{ByTime, Cursors, Sessions};
 /// What is to be stored of a session at once.
 pub(crate) struct Part {
     pub(crate) batch: Batch,
-    pub(crate) changes: Vec<Change>,
+    pub(crate) changes: Changes,
     pub(crate) events: Vec<NewEvent>,
     /// None if nothing was read.
     pub(crate) kin: Option<Kin>,
@@ -32,7 +33,14 @@ pub(crate) struct Part {
 impl Part {
     /// What is stored of a session of which nothing was read.
     pub(crate) fn without_records(batch: Batch) -> Self {
-        Self { batch, changes: Vec::new(), events: Vec::new(), kin: None, bytes: 0, records: 0 }
+        Self {
+            batch,
+            changes: Changes::Past(Past::default()),
+            events: Vec::new(),
+            kin: None,
+            bytes: 0,
+            records: 0,
+        }
     }
 }
 
@@ -92,6 +100,7 @@ impl Live {
         self.put_state(&mut batch, at_end && self.is_history(terms));
         self.cursor.closed = session.closed;
         batch.put::<Cursors>(&self.id.as_str().to_owned(), &self.cursor);
+        let changes = Changes::of(changes, terms);
         Ok(Some(Part { batch, changes, events, kin: Some(Kin::of(session)), bytes, records }))
     }
 
