@@ -80,8 +80,9 @@ impl WatchArgs {
             biased;
             // Ctrl-C is how a watch is meant to end; 130 says that it was.
             signal = tokio::signal::ctrl_c() => signal.map(|()| Exit::INTERRUPTED).map_err(CtlError::Output),
-            result = show_changes => result,
+            // That a session has begun is told before what happens in it.
             result = show_sessions, if !self.no_sessions => result,
+            result = show_changes => result,
         }
     }
 }

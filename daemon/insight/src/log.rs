@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use engine::store::{Batch, Order, Reader, StoreError};
 use jiff::Timestamp;
-use prost::Message as _;
 use tokio::sync::watch;
 use trace::SessionId;
 use uuid::Uuid;
@@ -17,7 +16,7 @@ pub(crate) use self::entry::Past;
 use crate::ingest::session::Change;
 use crate::signal::{Signal, SignalId};
 use crate::store::message::{ChangeLogMessage, Numbered};
-use crate::store::page::{self, Kind};
+use crate::store::page::{self, Kind, Rows};
 use crate::store::tables::Log as LogTable;
 use crate::view::{InsightError, Phase, SignalChange};
 
@@ -58,35 +57,6 @@ pub(crate) struct Numbering {
     oldest: u64,
 }
 
-/// Pages of the log that are being filled.
-struct Filling<'b> {
-    batch: &'b mut Batch,
-    /// The number of the first change of the page.
-    begins: u64,
-    bytes: Vec<u8>,
-    rows: usize,
-}
-
-impl Filling<'_> {
-    /// Adds one change; `write` appends its message.
-    fn add(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        write(&mut self.bytes);
-        self.rows += 1;
-        if self.bytes.len() >= FILL {
-            self.close();
-        }
-    }
-
-    fn close(&mut self) {
-        if self.rows > 0 {
-            self.batch.put::<LogTable>(&self.begins, &page::pack(&self.bytes, self.rows));
-            self.begins += self.rows as u64;
-            self.bytes.clear();
-            self.rows = 0;
-        }
-    }
-}
-
 impl Log {
     /// The log as the store has it.
     pub(crate) fn open(reader: Reader) -> Result<Self, StoreError> {
@@ -117,29 +87,33 @@ impl Log {
     ) -> Result<Numbering, StoreError> {
         let mut number = self.last() + 1;
         let (mut recent, mut all) = (Vec::new(), true);
-        let mut filling = Filling { batch, begins: number, bytes: Vec::new(), rows: 0 };
+        let (mut rows, mut begins) = (Rows::with_room(FILL), number);
+        let mut put = |rows: &mut Rows, enough: usize, next: u64| {
+            if rows.bytes() >= enough {
+                rows.close(|first, page| batch.put::<LogTable>(&(begins + first as u64), &page));
+                begins = next;
+            }
+        };
         for entry in entries {
             match entry {
                 Entry::Change { change, lineage } => {
-                    let message = entry::message(&change, now, &lineage);
-                    filling.add(|bytes| {
-                        // A vector takes all that it is given.
-                        let _ = message.encode_length_delimited(bytes);
-                    });
+                    rows.add(&entry::message(&change, now, &lineage));
                     recent.push(Arc::new(entry::numbered(change, number, now, lineage)));
                     number += 1;
                 }
                 Entry::Past(past) => {
-                    past.messages().for_each(|message| filling.add(|bytes| bytes.extend(message)));
-                    number += past.len();
-                    if past.len() > 0 {
+                    for message in past.messages() {
+                        rows.add_encoded(message);
+                        number += 1;
+                        put(&mut rows, FILL, number);
                         recent.clear();
                         all = false;
                     }
                 }
             }
+            put(&mut rows, FILL, number);
         }
-        filling.close();
+        put(&mut rows, 0, number);
         let oldest = self.trim(batch, number, keep)?;
         Ok(Numbering { recent, all, last: number - 1, oldest })
     }

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 
 use engine::store::{Batch, Order, Reader, StoreError};
 use lz4_flex::block::{self, CompressTable};
-use prost::Message as _;
 use trace::SessionId;
 use trace::session::{Approval, ArtifactRow, CompactionRow, ToolCall, Turn};
 
@@ -129,48 +128,74 @@ pub(crate) fn write<R: Packed>(
     rows: impl IntoIterator<Item = R>,
     fill: Fill,
 ) {
-    let mut page = Open { bytes: Vec::with_capacity(fill.0), starts: Vec::new() };
+    let (mut page, mut ordinals) = (Rows::with_room(fill.0), Vec::new());
     for row in rows {
-        page.push(row);
-        if page.bytes.len() >= fill.0 {
-            page.close(batch, session, kind);
+        ordinals.push(row.ordinal());
+        page.add(&row.into_message());
+        if page.bytes() >= fill.0 {
+            put(batch, session, kind, &mut page, &mut ordinals);
         }
     }
-    page.close(batch, session, kind);
+    put(batch, session, kind, &mut page, &mut ordinals);
 }
 
-/// A page that is being filled.
-struct Open {
+/// Puts rows with these ordinals into pages.
+fn put(batch: &mut Batch, session: &SessionId, kind: Kind, rows: &mut Rows, ordinals: &mut Vec<u32>) {
+    rows.close(|first, page| {
+        if let Some(ordinal) = ordinals.get(first) {
+            batch.put::<Pages>(&key(session, kind, *ordinal), &page);
+        }
+    });
+    ordinals.clear();
+}
+
+/// Rows that are gathered for a page.
+pub(crate) struct Rows {
     bytes: Vec<u8>,
-    /// Where each row begins, and its ordinal.
-    starts: Vec<(usize, u32)>,
+    /// Where each row begins.
+    starts: Vec<usize>,
 }
 
-impl Open {
-    fn push<R: Packed>(&mut self, row: R) {
-        self.starts.push((self.bytes.len(), row.ordinal()));
-        let message = row.into_message();
-        // A vector takes all that it is given.
-        let _ = message.encode_length_delimited(&mut self.bytes);
+impl Rows {
+    pub(crate) fn with_room(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), starts: Vec::new() }
     }
 
-    fn close(&mut self, batch: &mut Batch, session: &SessionId, kind: Kind) {
-        self.put(batch, session, kind, 0, self.starts.len());
+    pub(crate) fn add(&mut self, row: &impl prost::Message) {
+        self.starts.push(self.bytes.len());
+        // A vector takes all that it is given.
+        let _ = row.encode_length_delimited(&mut self.bytes);
+    }
+
+    /// Adds a row as [`Rows::add`] writes it.
+    pub(crate) fn add_encoded(&mut self, row: &[u8]) {
+        self.starts.push(self.bytes.len());
+        self.bytes.extend_from_slice(row);
+    }
+
+    /// How many bytes the rows have.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Packs the rows into a page, or half of them each, until they fit; and begins anew. `put` is told which row a page
+    /// begins with.
+    pub(crate) fn close(&mut self, mut put: impl FnMut(usize, PageRow)) {
+        self.pack(0, self.starts.len(), &mut put);
         self.bytes.clear();
         self.starts.clear();
     }
 
-    /// Puts the rows from one to another into a page, or half of them each, until they fit.
-    fn put(&self, batch: &mut Batch, session: &SessionId, kind: Kind, from: usize, to: usize) {
-        let Some(&(start, ordinal)) = self.starts.get(from).filter(|_| from < to) else { return };
-        let end = self.starts.get(to).map_or(self.bytes.len(), |(start, _)| *start);
-        let row = pack(&self.bytes[start..end], to - from);
-        if row.bytes.len() > LIMIT && to - from > 1 {
+    fn pack(&self, from: usize, to: usize, put: &mut impl FnMut(usize, PageRow)) {
+        let Some(&start) = self.starts.get(from).filter(|_| from < to) else { return };
+        let end = self.starts.get(to).map_or(self.bytes.len(), |start| *start);
+        let page = pack(&self.bytes[start..end], to - from);
+        if page.bytes.len() > LIMIT && to - from > 1 {
             let middle = from + (to - from) / 2;
-            self.put(batch, session, kind, from, middle);
-            self.put(batch, session, kind, middle, to);
+            self.pack(from, middle, put);
+            self.pack(middle, to, put);
         } else {
-            batch.put::<Pages>(&key(session, kind, ordinal), &row);
+            put(from, page);
         }
     }
 }
@@ -184,7 +209,7 @@ thread_local! {
 }
 
 /// Packs the bytes of rows.
-pub(crate) fn pack(bytes: &[u8], rows: usize) -> PageRow {
+fn pack(bytes: &[u8], rows: usize) -> PageRow {
     let rows = u32::try_from(rows).unwrap_or(u32::MAX);
     match packed(bytes) {
         Some(bytes) => PageRow { rows, codec: 1, bytes },

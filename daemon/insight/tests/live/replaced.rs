@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use insight::{PageRequest, Phase, Retention};
 
+use trace::output::sha256_hex;
+
 use crate::lab::Lab;
 use crate::spine::Spine;
 
@@ -34,6 +36,40 @@ fn a_file_that_was_replaced_makes_the_session_anew_under_its_id() {
     let told = lab.block_on(changes.next()).unwrap();
     let told: Vec<_> = told.iter().map(|change| (change.phase, change.category.as_str())).collect();
     assert_eq!(told, [(Phase::Withdrawn, "exec_failure")]);
+}
+
+#[test]
+fn many_signals_that_say_much_can_be_withdrawn_at_once() {
+    let mut lab = Lab::new();
+    let mut spine = Spine::begin(&lab.home(), "wordy", 100);
+    spine.ask(1, "please make it work");
+    for call in 0..60 {
+        // Nothing in it comes twice, so that packing does not make it less.
+        let words: Vec<_> = (0..12).map(|word| sha256_hex(format!("{call} {word}").as_bytes())).collect();
+        let (command, output) = (words[..6].join(" "), words[6..].join(" "));
+        spine.run_saying(1, &format!("call_{call}"), &command, 2, &output);
+    }
+    spine.finish(1);
+    lab.start();
+    lab.read_all();
+    let raised = lab.signals(&spine.id).len();
+    assert!(raised >= 60, "{raised}");
+    let text = fs::read_to_string(spine.path()).unwrap();
+    let begun: Vec<&str> = text.lines().take(3).collect();
+    fs::write(spine.path(), begun.join("\n") + "\n").unwrap();
+    let first = lab.block_on(lab.insight().stats()).unwrap().last_change + 1;
+    lab.read_all();
+    assert_eq!(lab.signals(&spine.id).len(), 0);
+    // As the log has them, not as they are remembered.
+    lab.stop();
+    lab.start();
+    let mut changes = lab.insight().watch_signals(first).unwrap();
+    let mut withdrawn = Vec::new();
+    while withdrawn.len() < raised {
+        withdrawn.extend(lab.block_on(changes.next()).unwrap());
+    }
+    assert!(withdrawn.iter().all(|change| change.phase == Phase::Withdrawn && change.signal.is_some()));
+    assert!(withdrawn.iter().map(|change| change.number).eq(first..first + raised as u64));
 }
 
 #[test]

@@ -84,6 +84,11 @@ impl Spine {
 
     /// A command runs.
     pub(crate) fn run(&mut self, turn: u32, call: &str, command: &str, exit_code: i32) {
+        self.run_saying(turn, call, command, exit_code, "it said something");
+    }
+
+    /// A command runs, and says this.
+    pub(crate) fn run_saying(&mut self, turn: u32, call: &str, command: &str, exit_code: i32, output: &str) {
         let call = json!({
             "call_id": call, "turn_id": turn.to_string(), "command": ["bash", "-lc", command], "cwd": "/repo",
             "parsed_cmd": [], "source": "agent",
@@ -96,8 +101,8 @@ impl Spine {
         };
         self.event(turn, &told("exec_command_begin", json!({})));
         let end = json!({
-            "stdout": "", "stderr": "", "aggregated_output": "it said something", "exit_code": exit_code,
-            "duration": { "secs": 0, "nanos": 1000 }, "formatted_output": "it said something",
+            "stdout": "", "stderr": "", "aggregated_output": output, "exit_code": exit_code,
+            "duration": { "secs": 0, "nanos": 1000 }, "formatted_output": output,
         });
         self.event(turn, &told("exec_command_end", end));
     }
