@@ -22,10 +22,11 @@ use self::starters::{Position, Starters};
 use crate::batch;
 use crate::ingest::files;
 use crate::signal::{RuleSet, Signal, SignalType};
+use crate::store::cursor;
 use crate::store::finding::FindingRow;
 use crate::store::message::{Numbered, SessionMessage, format_of};
 use crate::store::page::{self, Kind, Packed};
-use crate::store::tables::{ByTime, CursorRow, Cursors, FileRow, Sessions};
+use crate::store::tables::{ByTime, CursorRow, FileRow, Sessions};
 use crate::view::{
     DayLine, Evidence, EvidenceContent, EvidenceRecord, FileView, FindingView, Ingested, InsightError, Page,
     PageRequest, Report, RepositoryLine, SessionDetail, SessionFilter, SessionView, SignalFilter, SourceView,
@@ -98,7 +99,7 @@ impl Query<'_> {
         let missing = || InsightError::NoSession(id.to_string());
         let key = id.as_str().to_owned();
         let row = self.reader.get::<Sessions>(&key)?.ok_or_else(missing)?;
-        let cursor = self.reader.get::<Cursors>(&key)?.ok_or_else(missing)?;
+        let cursor = cursor::get(self.reader, &key)?.ok_or_else(missing)?;
         Ok((row, cursor))
     }
 

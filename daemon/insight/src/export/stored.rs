@@ -9,10 +9,11 @@ use trace::session::{Row, Rows};
 
 use crate::export::ExportedSession;
 use crate::query::{Query, accepts, file};
+use crate::store::cursor;
 use crate::store::finding::FindingRow;
 use crate::store::message::{Numbered, SessionMessage};
 use crate::store::page::{self, Kind, Packed};
-use crate::store::tables::{Cursors, Sessions};
+use crate::store::tables::Sessions;
 use crate::view::{FindingView, InsightError, SessionFilter};
 
 impl Query<'_> {
@@ -56,7 +57,7 @@ impl Query<'_> {
         for numbered in page::rows::<Numbered>(self.reader, &session, Kind::Signals, 0) {
             signals.push(Arc::unwrap_or_clone(numbered?.signal));
         }
-        let cursor = self.reader.get::<Cursors>(&id.to_owned())?.unwrap_or_default();
+        let cursor = cursor::get(self.reader, id)?.unwrap_or_default();
         let mut findings = Vec::new();
         for finding in page::rows::<FindingRow>(self.reader, &session, Kind::Findings, 0) {
             let FindingRow { place, error, code, message, .. } = finding?;

@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::thread;
 
 use engine::Engine;
-use engine::store::{Order, Reader, StoreError};
+use engine::store::{Reader, StoreError};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
@@ -36,6 +36,7 @@ use super::session::{Live, Loaded, Part, Reached, ReadError, Terms, settles_at};
 use crate::log::Log;
 use crate::owner::Owners;
 use crate::settings::{Retention, Settings};
+use crate::store::cursor;
 use crate::store::tables::Cursors;
 use crate::view::{HomeView, Ingested, InsightError, InsightStats};
 
@@ -83,7 +84,7 @@ impl Service {
         let board = Board::default();
         let terms = terms(&engine, &settings);
         let mut elsewhere: HashMap<Vec<u8>, Arc<Catalog>> = HashMap::new();
-        for row in reader.scan::<Cursors>(.., Order::Ascending) {
+        for row in cursor::all(&reader) {
             let (id, cursor) = row?;
             let Ok(id) = id.parse::<SessionId>() else { continue };
             let whole = cursor.version == VERSION && !cursor.anew;

@@ -22,10 +22,11 @@ use super::files::{self, Plan, Why};
 use super::pipeline::{Pipeline, VERSION, Yield};
 use crate::signal::{Signal, SignalId};
 use crate::store::chunk;
+use crate::store::cursor;
 use crate::store::finding::FindingRow;
 use crate::store::message::{Numbered, format_number};
 use crate::store::page::{self, Kind};
-use crate::store::tables::{CursorRow, Cursors};
+use crate::store::tables::CursorRow;
 
 /// How long a session that says that it is over may go on without having been settled in between.
 const GRACE: i64 = 1000;
@@ -109,7 +110,7 @@ impl Live {
     /// Takes up a session where the store has it, or begins it.
     pub(crate) fn load(reader: &Reader, source: &SessionSource) -> Result<Loaded, StoreError> {
         let id = &source.id;
-        let Some(cursor) = reader.get::<Cursors>(&id.as_str().to_owned())? else {
+        let Some(cursor) = cursor::get(reader, id.as_str())? else {
             return Ok(Loaded::Live(Box::new(Self::begin(source))));
         };
         let plan = files::plan(&cursor, VERSION, source);

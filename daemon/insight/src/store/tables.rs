@@ -22,6 +22,8 @@ table! { /// Sessions by id: what lists and reports need of one, in a row of its
 Sessions = 0x40 "trace-sessions": String => SessionMessage }
 table! { /// How far each session has been read.
 Cursors = 0x41 "trace-cursors": String => CursorRow }
+table! { /// Files of sessions that have many, by session and order: [`super::cursor`].
+Files = 0x48 "trace-files": (String, u64) => FilesRow }
 table! { /// What derivation and rules know at a session's cursor, compressed and cut into chunks.
 States = 0x42 "trace-states": (String, u64) => Bytes }
 table! { /// Packed rows, by session, kind ([`super::page::Kind`]) and the ordinal of the first.
@@ -41,6 +43,7 @@ ExternalRuns = 0x4e "external-runs": Vec<u8> => ExternalRow }
 pub const TABLES: &[TableInfo] = &[
     TableInfo::of::<Sessions>(),
     TableInfo::of::<Cursors>(),
+    TableInfo::of::<Files>(),
     TableInfo::of::<States>(),
     TableInfo::of::<Pages>(),
     TableInfo::of::<ByTime>(),
@@ -116,6 +119,19 @@ pub(crate) struct CursorRow {
     /// Whether it went on after it had been taken for one of the past.
     #[prost(bool, tag = "21")]
     pub went_on: bool,
+    /// How many of its first files stand in rows of their own.
+    #[prost(uint64, tag = "22")]
+    pub put_away: u64,
+    /// In how many.
+    #[prost(uint64, tag = "23")]
+    pub file_rows: u64,
+}
+
+/// Files of a session, in order.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct FilesRow {
+    #[prost(message, repeated, tag = "1")]
+    pub files: Vec<FileRow>,
 }
 
 /// A file of a session.

@@ -1,5 +1,6 @@
 //! What is written is seen.
 
+use std::fs;
 use std::time::Duration;
 
 use insight::{InsightError, PageRequest, Phase, SessionFilter, SignalChange, SignalFilter, SignalStream};
@@ -49,7 +50,7 @@ fn who_follows_is_told_of_the_past_as_well_as_of_what_is_news_in_one_order() {
         let mut past = Spine::begin(elsewhere.path(), &format!("past-{number}"), 7200);
         past.failing_turn(1);
         let place = lab.home().join("trace_spine").join(past.id.as_str());
-        std::fs::rename(past.directory(), place).unwrap();
+        fs::rename(past.directory(), place).unwrap();
         lab.read_all();
         // Now and then at once, and now and then only when more has come.
         if number > 0 {
@@ -128,6 +129,52 @@ fn a_session_goes_on_in_the_next_segment() {
     let detail = lab.block_on(lab.insight().session("rot")).unwrap();
     assert_eq!((detail.files.len(), detail.gaps, detail.view.session.counts.turns), (2, 0, 2));
     assert_eq!(detail.view.friction["exec_failure"], 2);
+}
+
+#[test]
+fn a_session_may_have_hundreds_of_segments() {
+    let mut lab = Lab::new();
+    let mut spine = Spine::begin(&lab.home(), "segments", 100);
+    for turn in 1..=300 {
+        spine.rotate();
+        spine.failing_turn(turn);
+    }
+    lab.start();
+    let done = lab.read_all();
+    assert_eq!((done.sessions, done.findings), (1, 0));
+    let counted = |lab: &Lab| {
+        let detail = lab.block_on(lab.insight().session("seg")).unwrap();
+        (
+            detail.files.len(),
+            detail.view.session.counts.turns,
+            detail.view.friction["exec_failure"],
+            detail.gaps,
+        )
+    };
+    assert_eq!(counted(&lab), (301, 300, 300, 0));
+
+    // A daemon that comes back goes on in the last of them.
+    lab.stop();
+    spine.failing_turn(301);
+    lab.start();
+    lab.read_all();
+    assert_eq!(counted(&lab), (301, 301, 301, 0));
+    let read = lab.block_on(lab.insight().stats()).unwrap().bytes_read;
+    assert!(read <= fs::metadata(spine.path()).unwrap().len(), "{read} bytes were read");
+    let mut signals = lab.signals(&spine.id);
+    signals.sort_by_key(|signal| signal.seq_start);
+    for signal in [&signals[0], &signals[150], &signals[300]] {
+        let evidence = lab.block_on(lab.insight().evidence(&signal.id.0, 1 << 20)).unwrap();
+        assert!(evidence.records.iter().any(|record| format!("{:?}", record.content).contains("Bytes")));
+    }
+
+    // Its directory goes and comes back.
+    let elsewhere = lab.home().join("elsewhere");
+    fs::rename(spine.directory(), &elsewhere).unwrap();
+    lab.read_all();
+    fs::rename(&elsewhere, spine.directory()).unwrap();
+    lab.read_all();
+    assert_eq!(counted(&lab), (301, 301, 301, 0));
 }
 
 #[test]

@@ -8,9 +8,9 @@ use trace::SessionId;
 use trace::source::SessionSource;
 
 use super::Live;
-use crate::store::chunk;
 use crate::store::page::{self, Kind};
 use crate::store::tables::{ByTime, CursorRow, Cursors, Sessions};
+use crate::store::{chunk, cursor};
 
 impl Live {
     /// Notes that the files are gone, and that all else stays. None if it is known already.
@@ -20,7 +20,7 @@ impl Live {
         now: Timestamp,
     ) -> Result<Option<Batch>, StoreError> {
         let key = id.as_str().to_owned();
-        let Some(mut cursor) = reader.get::<Cursors>(&key)?.filter(|cursor| cursor.gone_at == 0) else {
+        let Some(mut cursor) = cursor::get(reader, &key)?.filter(|cursor| cursor.gone_at == 0) else {
             return Ok(None);
         };
         let mut batch = Batch::new();
@@ -29,7 +29,7 @@ impl Live {
             row.gone_at = cursor.gone_at;
             batch.put::<Sessions>(&key, &row);
         }
-        batch.put::<Cursors>(&key, &cursor);
+        cursor::put(&mut batch, &key, &mut cursor);
         Ok(Some(batch))
     }
 
@@ -52,14 +52,15 @@ impl Live {
             row.path = cursor.files.first().map(|file| file.path.clone()).unwrap_or_default();
             batch.put::<Sessions>(&key, &row);
         }
-        batch.put::<Cursors>(&key, &cursor);
+        cursor::clear_files(reader, &mut batch, &key, &mut cursor)?;
+        cursor::put(&mut batch, &key, &mut cursor);
         Ok(batch)
     }
 
     /// Removes all that was derived of a session.
     pub(crate) fn forget(reader: &Reader, id: &SessionId) -> Result<Option<Batch>, StoreError> {
         let key = id.as_str().to_owned();
-        let Some(cursor) = reader.get::<Cursors>(&key)? else { return Ok(None) };
+        let Some(mut cursor) = cursor::get(reader, &key)? else { return Ok(None) };
         let mut batch = Batch::new();
         for kind in Kind::ALL {
             page::clear(reader, &mut batch, id, kind)?;
@@ -69,6 +70,7 @@ impl Live {
             batch.delete::<ByTime>(&(place, key.clone()));
         }
         batch.delete::<Sessions>(&key);
+        cursor::clear_files(reader, &mut batch, &key, &mut cursor)?;
         batch.delete::<Cursors>(&key);
         Ok(Some(batch))
     }

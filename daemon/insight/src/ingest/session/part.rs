@@ -14,10 +14,10 @@ use crate::log::Past;
 use crate::owner::Kin;
 use crate::profile::Profile;
 use crate::signal::SignalType;
-use crate::store::chunk;
 use crate::store::message::{LinkMessage, Numbered, SessionMessage, format_of};
 use crate::store::page::{self, Fill, Kind};
-use crate::store::tables::{ByTime, Cursors, Sessions};
+use crate::store::tables::{ByTime, Sessions};
+use crate::store::{chunk, cursor};
 
 /// What is to be stored of a session at once.
 pub(crate) struct Part {
@@ -86,6 +86,7 @@ impl Live {
             for kind in Kind::ALL {
                 page::clear(reader, &mut batch, &self.id, kind)?;
             }
+            cursor::clear_files(reader, &mut batch, self.id.as_str(), &mut self.cursor)?;
             self.fresh = true;
             self.former_stored = false;
         }
@@ -99,7 +100,7 @@ impl Live {
         let events = self.put_session(&mut batch, &session, settled, terms);
         self.put_state(&mut batch, at_end && self.is_history(terms));
         self.cursor.closed = session.closed;
-        batch.put::<Cursors>(&self.id.as_str().to_owned(), &self.cursor);
+        cursor::put(&mut batch, self.id.as_str(), &mut self.cursor);
         let changes = Changes::of(changes, terms);
         Ok(Some(Part { batch, changes, events, kin: Some(Kin::of(session)), bytes, records }))
     }
