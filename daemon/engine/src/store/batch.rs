@@ -83,7 +83,13 @@ impl Batch {
         self.changes.is_empty()
     }
 
-    /// What makes the batch impossible to store, if something does. Asked before the commit, it harms nothing.
+    /// What makes the batch impossible to store, if something does. Asked before it becomes a part of another one, it
+    /// harms nobody else.
+    pub fn defect(&self) -> Option<&StoreError> {
+        self.defect.as_ref()
+    }
+
+    /// The same, before the commit.
     pub(crate) fn take_defect(&mut self) -> Option<StoreError> {
         self.defect.take()
     }

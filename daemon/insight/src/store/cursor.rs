@@ -34,7 +34,7 @@ fn with_all_files(reader: &Reader, session: &String, mut row: CursorRow) -> Resu
     }
     if files.len() as u64 != row.put_away {
         // It cannot be read on from what is not known.
-        row.version = 0;
+        (row.version, row.put_away, row.file_rows) = (0, 0, 0);
     }
     files.append(&mut row.files);
     row.files = files;

@@ -51,6 +51,12 @@ pub(super) struct Sent {
 impl Service {
     pub(super) fn send(&self, id: &SessionId, part: Option<Part>, outcome: Outcome, news: bool) {
         let Some(part) = part else { return self.finish(id, outcome) };
+        if let Some(error) = part.batch.defect() {
+            // The others of its commit would go with it, and the service after them.
+            let error = error as &dyn std::error::Error;
+            tracing::error!(session = %id, error, "a session cannot be stored: this is a fault of the program");
+            return self.finish(id, Outcome::given_up(outcome.read));
+        }
         self.gauges.bytes.fetch_add(part.bytes, Memory::Relaxed);
         self.gauges.records.fetch_add(part.records, Memory::Relaxed);
         self.board.told(id, part.bytes);
